@@ -1,0 +1,106 @@
+// The life of `mendwall run`: locks, guard, control socket, signals. All rules stay when it ends, whatever ends it.
+
+import type { Config } from '../config.ts';
+import { createGuard, type Guard } from '../guard.ts';
+import { systemBus } from '../host/bus.ts';
+import { acquireLock, type HeldLock } from '../host/lock.ts';
+import type { RealHost } from '../host/real.ts';
+import { serveControl } from '../host/socket.ts';
+import type { Mode } from '../pass-types.ts';
+import { controlHandler } from '../verbs/control.ts';
+import { readPause } from '../verbs/pause-state.ts';
+import { NO_SNAPSHOT, type World } from '../verbs/types.ts';
+import { describeHolder, socketPath, waitMs } from './call-verb.ts';
+import { EXIT, Stop } from './exit-codes.ts';
+import { contextOf, openConfig, openHost, type Session } from './session.ts';
+
+type End = 'stop' | 'reload';
+
+/** Runs until SIGTERM or SIGINT; after SIGHUP it begins again with the configuration as it is then. */
+export async function runDaemon(session: Session, mode: Mode | undefined): Promise<number> {
+  const waiting: { end: ((end: End) => void) | undefined; early: End | undefined } = {
+    end: undefined,
+    early: undefined,
+  };
+  session.terminal.onSignals(['SIGTERM', 'SIGINT', 'SIGHUP'], (name) => {
+    const end: End = name === 'SIGHUP' ? 'reload' : 'stop';
+    if (waiting.end === undefined) waiting.early = end;
+    else waiting.end(end);
+  });
+  const nextEnd = (): Promise<End> =>
+    new Promise((resolve) => {
+      waiting.end = resolve;
+      if (waiting.early !== undefined) resolve(waiting.early);
+      waiting.early = undefined;
+    });
+  let { config } = await openConfig(session);
+  for (;;) {
+    if ((await once(session, config, mode ?? config.mode, nextEnd)) === 'stop') return EXIT.ok;
+    config = await reread(session, config);
+  }
+}
+
+/** A configuration with an error does not end a guard that runs: the one before stays. */
+async function reread(session: Session, before: Config): Promise<Config> {
+  try {
+    return (await openConfig(session)).config;
+  } catch (error) {
+    session.terminal.err(
+      `mendwall: the configuration stays as it was: ${error instanceof Error ? error.message : String(error)}\n`,
+    );
+    return before;
+  }
+}
+
+async function once(session: Session, config: Config, mode: Mode, nextEnd: () => Promise<End>): Promise<End> {
+  const host = openHost(session, config, 'info');
+  await host.files.makeDir(config.runDir);
+  const locks = await takeLocks(session, config);
+  try {
+    const context = await contextOf(session, host, config);
+    if (context.memory.snapshotId === undefined) throw new Stop(EXIT.usage, NO_SNAPSHOT.message);
+    return await guardUntil(host, { context, config: { ...config, mode } }, nextEnd);
+  } finally {
+    for (const lock of locks) await lock.release();
+    await host.close();
+  }
+}
+
+/** `run` tells everybody that a daemon is there; `pass` keeps one-shots out for its whole life: they ask it instead. */
+/** A one-shot for the spool probes the lock `run` for a moment. */
+const PROBE_WAIT_MS = 1000;
+
+async function takeLocks(session: Session, config: Config): Promise<HeldLock[]> {
+  const request = { runDir: config.runDir, command: 'mendwall run' };
+  const run = await acquireLock({ ...request, name: 'run', waitMs: PROBE_WAIT_MS });
+  if (run.kind === 'busy')
+    throw new Stop(EXIT.busy, `${describeHolder(run.holder)} guards this network namespace already`);
+  const pass = await acquireLock({ ...request, name: 'pass', waitMs: waitMs(session) });
+  if (pass.kind === 'held') return [pass, run];
+  await run.release();
+  throw new Stop(EXIT.busy, `${describeHolder(pass.holder)} holds the lock`);
+}
+
+async function guardUntil(host: RealHost, world: World, nextEnd: () => Promise<End>): Promise<End> {
+  const { context, config } = world;
+  const pause = await readPause(context);
+  const guard: Guard = createGuard(context, {
+    mode: config.mode,
+    repair: config.repair,
+    contention: config.contention,
+    fixConntrack: config.fixConntrack,
+    pausedForMs: pause === undefined ? undefined : pause.untilMs - host.clock.wallMs(),
+    bus: systemBus({ clock: host.clock, log: host.log }),
+    procfs: config.procfs,
+    spool: config.spool,
+  });
+  const ended = nextEnd();
+  await guard.start();
+  const control = await serveControl(socketPath(config), controlHandler(world, guard));
+  host.log.write('info', `guarding in ${config.mode} mode, snapshot ${context.memory.snapshotId}`);
+  const end = await ended;
+  host.log.write('info', end === 'stop' ? 'stopping; all rules stay' : 'reading the configuration again');
+  await control.close();
+  await guard.stop();
+  return end;
+}

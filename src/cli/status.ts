@@ -1,0 +1,110 @@
+import { describeDrift } from '../merge/drift.ts';
+import { status, type StatusResult } from '../verbs/status.ts';
+import { askDaemon } from './call-verb.ts';
+import { columns, localTime, paint } from './columns.ts';
+import type { Register } from './commands.ts';
+import { EXIT, exitOfDrift } from './exit-codes.ts';
+import { addTail } from './help.ts';
+import { logLine } from './log-view.ts';
+import { driftCounts } from './outcome-view.ts';
+import { openWorld, safe, type Session } from './session.ts';
+
+const MOST_DRIFT_LINES = 12;
+
+export const register: Register = (command, run) => {
+  command
+    .description(
+      'Where things stand, on one screen: mode, engine, owners, drift by kind, the last pass; with a running daemon also its event sources and what it waits for. Changes nothing.',
+    )
+    .usage('[OPTIONS]');
+  addTail(command, {
+    examples: [
+      ['mendwall status', ''],
+      ['mendwall status --json | jq .drift[0].kind', 'for scripts'],
+    ],
+    exits: [
+      ['0', 'the daemon runs, no drift (shadowed rules stand as found)'],
+      ['1', 'drift'],
+      ['2', 'no snapshot yet: run mendwall init'],
+      ['3', 'no drift, but the daemon does not run'],
+      ['5', 'the live rules cannot be read'],
+      ['8', 'contended: a rival keeps changing the order'],
+    ],
+  });
+  command.action(run(show));
+};
+
+async function show(session: Session): Promise<number> {
+  const world = await openWorld(session);
+  const result = await status(world, await askDaemon(world.config));
+  await world.host.close();
+  if (session.options.json === true) session.printJson(result);
+  else for (const line of statusLines(result, session.color)) session.printPainted(line);
+  if (result.unreadable !== undefined && session.terminal.uid !== 0) session.say('reading the live rules needs root');
+  return exitOf(result, session.terminal.uid);
+}
+
+function exitOf(result: StatusResult, uid: number): number {
+  if (result.unreadable !== undefined) return uid === 0 ? EXIT.refused : EXIT.needsRoot;
+  if (result.snapshot === undefined) return EXIT.usage;
+  const drift = exitOfDrift(result.drift);
+  return drift === EXIT.ok && result.daemon === undefined ? EXIT.noDaemon : drift;
+}
+
+/** The screen, safe for a terminal. */
+export function statusLines(result: StatusResult, color: boolean): string[] {
+  const rows: [string, string][] = [
+    ['mode', result.mode],
+    ['daemon', daemonText(result)],
+    ['snapshot', snapshotText(result)],
+    [
+      'engine',
+      result.engines
+        .map(
+          ({ family, engine, version, mixed }) =>
+            `${family} ${engine}${version === undefined ? '' : ` ${version}`}${mixed ? ' (and rules in the other engine: observe only)' : ''}`,
+        )
+        .join(', '),
+    ],
+    ['drift', driftText(result, color)],
+  ];
+  if (result.pausedUntil !== undefined) rows.splice(1, 0, ['paused', `until ${localTime(result.pausedUntil)}`]);
+  if (result.last !== undefined) rows.push(['last pass', safe(logLine(result.last))]);
+  const lines = columns(rows).split('\n');
+  lines.push(...result.drift.slice(0, MOST_DRIFT_LINES).map((drift) => `  ${safe(describeDrift(drift))}`));
+  if (result.drift.length > MOST_DRIFT_LINES)
+    lines.push(`  ... and ${result.drift.length - MOST_DRIFT_LINES} more; mendwall status --json shows all`);
+  lines.push(...ownerLines(result), ...sourceLines(result));
+  return lines;
+}
+
+function daemonText({ daemon }: StatusResult): string {
+  if (daemon === undefined) return 'not running';
+  const waits = daemon.timers.length === 0 ? '' : `, waits for: ${daemon.timers.join(', ')}`;
+  return `running (pid ${daemon.pid}) since ${localTime(new Date(daemon.startedAtMs).toISOString())}, ${daemon.passes} passes${waits}`;
+}
+
+function snapshotText({ snapshot }: StatusResult): string {
+  if (snapshot === undefined) return 'none; run `mendwall init` first (it changes no rule)';
+  return `${snapshot.id} of ${localTime(snapshot.at)}: v4 ${snapshot.rules.ip}, v6 ${snapshot.rules.ip6} rules`;
+}
+
+function driftText({ drift, unreadable, snapshot }: StatusResult, color: boolean): string {
+  if (unreadable !== undefined) return paint(`unreadable: ${safe(unreadable)}`, 'red', color);
+  if (snapshot === undefined) return '-';
+  if (drift.length === 0) return paint('none', 'green', color);
+  const byFamily = (family: string): string => driftCounts(drift.filter((each) => each.family === family)) || 'none';
+  return paint(`v4: ${byFamily('ip')}; v6: ${byFamily('ip6')}`, 'red', color);
+}
+
+function ownerLines({ owners }: StatusResult): string[] {
+  if (owners.length === 0) return [];
+  const rows = owners.map(({ owner, engine, rules }) => [owner, engine, String(rules.ip), String(rules.ip6)]);
+  return ['', columns([['owner', 'engine', 'v4', 'v6'], ...rows])];
+}
+
+function sourceLines({ daemon }: StatusResult): string[] {
+  if (daemon === undefined) return [];
+  const rows = daemon.sources.map(({ source, state, detail }) => [source, state, safe(detail)]);
+  return rows.length === 0 ? [] : ['', columns([['events', 'state', ''], ...rows])];
+}

@@ -1,0 +1,232 @@
+// mendwall.toml and conf.d/*.toml: read, checked against the table of options, and laid over one another.
+// Guarantees: a file that group or others may write is refused; every problem says file, line, column, key, what was
+// expected, what was found, and the nearest key. The only file that imports smol-toml, loaded only when a file says anything.
+// What it does not do: create or change a file.
+
+import { accepts, expected, type Option, OPTIONS, type Value } from './config-options.ts';
+import type { Files } from './host/host.ts';
+import { didYouMean } from './nearest.ts';
+import type { Mode } from './pass-types.ts';
+
+export const DEFAULT_CONFIG_PATH = '/etc/mendwall/mendwall.toml';
+
+export const CONFIG_PROBLEM_CODES = [
+  'config-missing',
+  'config-writable',
+  'config-syntax',
+  'config-unknown-key',
+  'config-bad-value',
+] as const;
+
+export interface ConfigProblem {
+  readonly code: (typeof CONFIG_PROBLEM_CODES)[number];
+  readonly file: string;
+  /** 1-based; 0: the file as a whole. */
+  readonly line: number;
+  readonly column: number;
+  readonly message: string;
+}
+
+/** One effective value and where it came from: `default`, `/etc/mendwall/mendwall.toml:3`, `--state`, `MENDWALL_RUN`. */
+export interface Setting {
+  readonly key: string;
+  readonly value: Value;
+  readonly from: string;
+}
+
+export interface Config {
+  readonly mode: Mode;
+  readonly onDelete: 'pending' | 'restore';
+  readonly onLoad: 'adopt' | 'restore';
+  readonly repair: boolean;
+  readonly fixConntrack: boolean;
+  readonly contention: { readonly budget: number; readonly windowMs: number };
+  readonly keep: { readonly last: number; readonly days: number };
+  readonly logFormat: 'text' | 'json';
+  readonly stateDir: string;
+  readonly runDir: string;
+  readonly procfs: string;
+  readonly spool: string;
+}
+
+export type ConfigRead =
+  | { readonly kind: 'config'; readonly config: Config; readonly settings: readonly Setting[] }
+  | { readonly kind: 'problems'; readonly problems: readonly ConfigProblem[] };
+
+export interface ConfigRequest {
+  readonly path: string;
+  /** The path was asked for: a missing file is a problem. */
+  readonly explicit: boolean;
+  /** Values from the command line and the environment, which win. */
+  readonly overrides: readonly Setting[];
+}
+
+type ConfigFiles = Pick<Files, 'read' | 'list' | 'stat' | 'readLink'>;
+
+/** The effective configuration. Throws HostError `read-failed` when a file is there and cannot be read. */
+export async function readConfig(files: ConfigFiles, request: ConfigRequest): Promise<ConfigRead> {
+  const problems: ConfigProblem[] = [];
+  const settings = new Map<string, Setting>(
+    OPTIONS.map((option) => [option.key, { key: option.key, value: option.initial, from: 'default' }]),
+  );
+  for (const path of await configFiles(files, request.path)) {
+    const found = await readOne(files, path);
+    problems.push(...found.problems);
+    for (const setting of found.settings) settings.set(setting.key, setting);
+    if (!found.exists && request.explicit && path === request.path) {
+      problems.push({
+        code: 'config-missing',
+        file: path,
+        line: 0,
+        column: 0,
+        message: 'there is no such file; `mendwall init` writes one with all options as comments',
+      });
+    }
+  }
+  for (const setting of request.overrides) settings.set(setting.key, setting);
+  if (settings.get('paths.spool')?.from === 'default') followRun(settings);
+  return problems.length > 0
+    ? { kind: 'problems', problems }
+    : { kind: 'config', config: configOf(settings), settings: [...settings.values()] };
+}
+
+/** The spool lies in the run folder unless it is set by itself. */
+function followRun(settings: Map<string, Setting>): void {
+  const run = settings.get('paths.run');
+  if (run !== undefined && run.from !== 'default')
+    settings.set('paths.spool', { key: 'paths.spool', value: `${String(run.value)}/spool`, from: run.from });
+}
+
+async function configFiles(files: ConfigFiles, path: string): Promise<string[]> {
+  const folder = `${path.slice(0, path.lastIndexOf('/') + 1)}conf.d`;
+  const names = (await files.list(folder)).filter((name) => name.endsWith('.toml') && !name.startsWith('.'));
+  return [path, ...names.map((name) => `${folder}/${name}`)];
+}
+
+interface FileSettings {
+  readonly exists: boolean;
+  readonly settings: readonly Setting[];
+  readonly problems: readonly ConfigProblem[];
+}
+
+async function readOne(files: ConfigFiles, path: string): Promise<FileSettings> {
+  const text = await files.read(path);
+  if (text === undefined) return { exists: false, settings: [], problems: [] };
+  const writable = await writableByOthers(files, path);
+  if (writable !== undefined) return { exists: true, settings: [], problems: [writable] };
+  const parsed = await parseToml(path, text);
+  return { exists: true, ...parsed };
+}
+
+async function writableByOthers(files: ConfigFiles, path: string): Promise<ConfigProblem | undefined> {
+  const target = await files.readLink(path);
+  const real =
+    target === undefined
+      ? path
+      : target.startsWith('/')
+        ? target
+        : `${path.slice(0, path.lastIndexOf('/') + 1)}${target}`;
+  const stat = await files.stat(real);
+  if (stat === undefined || stat.kind !== 'file' || (stat.mode & 0o022) === 0) return undefined;
+  const mode = (stat.mode & 0o7777).toString(8).padStart(4, '0');
+  return {
+    code: 'config-writable',
+    file: path,
+    line: 0,
+    column: 0,
+    message: `its mode is ${mode}, so others than root may write it, and it is read by root; expected 0640: chmod 0640 ${path}`,
+  };
+}
+
+async function parseToml(file: string, text: string): Promise<Omit<FileSettings, 'exists'>> {
+  if (!/^[^#\n]*\S/m.test(text.replace(/^\s*#.*$/gm, ''))) return { settings: [], problems: [] };
+  const { parse, TomlError } = await import('smol-toml');
+  try {
+    return checkTable(file, text, parse(text));
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const [message = ''] = error.message.split('\n');
+    return {
+      settings: [],
+      problems: [{ code: 'config-syntax', file, line: error.line, column: error.column, message }],
+    };
+  }
+}
+
+function checkTable(
+  file: string,
+  text: string,
+  table: Readonly<Record<string, unknown>>,
+): Omit<FileSettings, 'exists'> {
+  const settings: Setting[] = [];
+  const problems: ConfigProblem[] = [];
+  for (const [key, value] of flatten(table)) {
+    const place = placeOf(text, key);
+    const option = OPTIONS.find((each) => each.key === key);
+    if (option === undefined) problems.push({ code: 'config-unknown-key', file, ...place, message: unknownKey(key) });
+    else if (!accepts(option, value))
+      problems.push({ code: 'config-bad-value', file, ...place, message: badValue(option, value) });
+    else settings.push({ key, value, from: `${file}:${place.line}` });
+  }
+  return { settings, problems };
+}
+
+function flatten(table: Readonly<Record<string, unknown>>, prefix = ''): [string, unknown][] {
+  return Object.entries(table).flatMap(([name, value]): [string, unknown][] => {
+    const isTable = typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
+    return isTable ? flatten(value as Record<string, unknown>, `${prefix}${name}.`) : [[`${prefix}${name}`, value]];
+  });
+}
+
+function unknownKey(key: string): string {
+  const keys = OPTIONS.map((option) => option.key);
+  const last = key.slice(key.lastIndexOf('.') + 1);
+  // `repair` at the top, or under a wrong section, is most likely the option of that name.
+  const sameName = keys.find((each) => each.endsWith(`.${last}`) || each === last);
+  const hint = sameName === undefined ? didYouMean(key, keys) : ` (did you mean "${sameName}"?)`;
+  return `unknown key "${key}"${hint}; \`mendwall config show\` lists all`;
+}
+
+function badValue(option: Option, value: unknown): string {
+  const found = JSON.stringify(value) ?? String(value);
+  const word = typeof value === 'string' && option.type.kind === 'one of' ? didYouMean(value, option.type.words) : '';
+  return `key "${option.key}": expected ${expected(option)}, found ${found}${word}`;
+}
+
+/** Where a key is set; smol-toml does not say. `[libvirt]` then `repair = ...`, or `libvirt.repair = ...`. */
+export function placeOf(text: string, key: string): { readonly line: number; readonly column: number } {
+  let section = '';
+  for (const [index, source] of text.split('\n').entries()) {
+    section = /^\s*\[\s*([\w.-]+)\s*\]/.exec(source)?.[1] ?? section; // [libvirt]
+    const [, indent = '', name] = /^(\s*)([\w."'-]+(?:\s*\.\s*[\w"'-]+)*)\s*=/.exec(source) ?? []; // repair = true
+    if (name === undefined) continue;
+    const full = `${section === '' ? '' : `${section}.`}${name.replace(/[\s"']/g, '')}`;
+    if (full === key || key.startsWith(`${full}.`)) return { line: index + 1, column: indent.length + 1 };
+  }
+  return { line: 1, column: 1 };
+}
+
+function configOf(settings: ReadonlyMap<string, Setting>): Config {
+  // The table of options has checked each value; here it only gets its type back.
+  const get = <T extends Value>(key: string): T => settings.get(key)?.value as T;
+  return {
+    mode: get<Mode>('mode'),
+    onDelete: get<Config['onDelete']>('user.on_delete'),
+    onLoad: get<Config['onLoad']>('user.on_load'),
+    repair: get<boolean>('libvirt.repair'),
+    fixConntrack: get<boolean>('libvirt.fix_conntrack'),
+    contention: { budget: get<number>('contention.budget'), windowMs: get<number>('contention.window_s') * 1000 },
+    keep: { last: get<number>('snapshots.keep_last'), days: get<number>('snapshots.keep_days') },
+    logFormat: get<Config['logFormat']>('log.format'),
+    stateDir: get<string>('paths.state'),
+    runDir: get<string>('paths.run'),
+    procfs: get<string>('paths.procfs'),
+    spool: get<string>('paths.spool'),
+  };
+}
+
+/** `mendwall.toml:3:1: config-bad-value: key "mode": expected "observe" or "merge", found "merg" (did you mean "merge"?)` */
+export function printConfigProblem(problem: ConfigProblem): string {
+  const place = problem.line === 0 ? problem.file : `${problem.file}:${problem.line}:${problem.column}`;
+  return `${place}: ${problem.code}: ${problem.message}`;
+}

@@ -1,0 +1,312 @@
+// The daemon: one queue, one worker, timers; carries out what machine.ts asks for.
+// Guarantees: one pass or one command at a time; stopping leaves every rule in place; an error in one pass is logged and
+// the next event starts another. Does not: decide anything.
+
+import { openSources, type SourceOptions, type Sources } from './guard-sources.ts';
+import {
+  byOf,
+  initialState,
+  isStillOver,
+  mayRepair,
+  type Effect,
+  type Input,
+  type MachineSettings,
+  type State,
+  step,
+} from './machine.ts';
+import { askLibvirtToRebuild } from './libvirt-ask.ts';
+import type { GuardEvent, SourceHealth } from './events/types.ts';
+import { isNeighbourChain } from './owners/index.ts';
+import { HostError, type Timer } from './host/host.ts';
+import { SENTINEL } from './owners/mendwall.ts';
+import { describeLeft, describeOutcome } from './outcome-text.ts';
+import { runPass } from './pass.ts';
+import type { Outcome, PassContext, PassRequest } from './pass-types.ts';
+import { countRules, type UserPart } from './ruleset/user-part.ts';
+import { FAMILIES } from './ruleset/types.ts';
+import { armSentinels, dropSentinels } from './sentinels.ts';
+import { afterRepair } from './flows.ts';
+import { openNotifier } from './notify.ts';
+
+export interface GuardOptions extends SourceOptions, Omit<MachineSettings, 'events'> {
+  readonly fixConntrack: boolean;
+  /** Left of a pause that a command began before this start. */
+  readonly pausedForMs: number | undefined;
+}
+
+export interface GuardStatus {
+  readonly mode: string;
+  readonly running: boolean;
+  readonly pausedForMs: number | undefined;
+  readonly contended: readonly string[];
+  readonly burst: boolean;
+  /** What is waited for: `settle`, `libvirt`, `resume`, `age`, `retry`. */
+  readonly timers: readonly string[];
+  readonly sources: readonly SourceHealth[];
+  readonly lastOutcome: Outcome | undefined;
+  readonly startedAtMs: number;
+  readonly passes: number;
+}
+
+/** What the control socket may ask of the running daemon. */
+export interface GuardApi {
+  status(): GuardStatus;
+  /** Runs a command between two passes; then looks at everything again. */
+  exclusive<T>(job: (context: PassContext) => Promise<T>): Promise<T>;
+  pause(forMs: number): void;
+  resume(): void;
+}
+
+export interface Guard extends GuardApi {
+  /** Starts listening and looks at everything once. */
+  start(): Promise<void>;
+  /** Ends after the pass under way; all rules stay. */
+  stop(): Promise<void>;
+}
+
+export function createGuard(context: PassContext, options: GuardOptions): Guard {
+  const { clock, log } = context.host;
+  const timers = new Map<string, Timer>();
+  const notifier = openNotifier(context.host);
+  const startedAtMs = clock.wallMs();
+  let sources: Sources | undefined;
+  let state: State = initialState({ ...options, events: true });
+  let queue: Promise<void> = Promise.resolve();
+  let lastOutcome: Outcome | undefined;
+  let lastComplaint = '';
+  let passes = 0;
+  let stopped = false;
+  let knownWish: unknown;
+
+  function feed(input: Input): void {
+    if (stopped) return;
+    const result = step(state, input, clock.monoMs());
+    state = result.state;
+    for (const effect of result.effects) carryOut(effect);
+  }
+
+  function carryOut(effect: Effect): void {
+    switch (effect.kind) {
+      case 'pass':
+        return enqueue(() =>
+          pass({
+            ...effect.request,
+            byNow: () => byOf(state),
+            overNow: () => isStillOver(state),
+            repairNow: () => mayRepair(state, clock.monoMs()),
+          }),
+        );
+      case 'timer':
+        timers.get(effect.name)?.cancel();
+        timers.set(
+          effect.name,
+          clock.after(effect.ms, () => {
+            timers.delete(effect.name);
+            feed({ kind: 'timer', name: effect.name, writerLives: effect.name === 'settle' && writerLives() });
+          }),
+        );
+        return;
+      case 'stop-timer':
+        timers.get(effect.name)?.cancel();
+        timers.delete(effect.name);
+        return;
+      case 'log':
+        return log.write(effect.level, effect.message);
+      case 'poke-libvirt-dbus':
+        return sources?.poke();
+      case 'ask-libvirt':
+        return enqueue(askLibvirt);
+    }
+  }
+
+  /** The last writer, or the script that flushed the rules: as long as either runs, more is to come. */
+  function writerLives(): boolean {
+    const { script, authors } = state.burst ?? {};
+    const runs = ({ pid, comm }: { readonly pid: number; readonly comm: string }): boolean =>
+      context.host.proc.read(`${options.procfs}/${pid}/comm`)?.trim() === comm;
+    return [script, authors?.[0]].some((process) => process !== undefined && runs(process));
+  }
+
+  function enqueue(job: () => Promise<void>): void {
+    queue = queue
+      .then(job)
+      .catch((error: unknown) =>
+        log.write(
+          'error',
+          `internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+        ),
+      );
+  }
+
+  async function pass(request: PassRequest): Promise<void> {
+    let done: Outcome | undefined;
+    try {
+      done = await runPass(context, request);
+      passes++;
+      await afterRepair(context, done, options.fixConntrack);
+    } catch (error) {
+      // A file that cannot be written or read is told once, with the outcome; anything else is a fault of ours.
+      if (done === undefined && error instanceof HostError) done = { ...FAILED(request), why: error.message };
+      else log.write('error', `the pass failed: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    const outcome = done ?? FAILED(request);
+    report(outcome, request);
+    lastOutcome = outcome;
+    // What a hanging program cost says nothing about the next check.
+    const failed = outcome.kind === 'failed' || outcome.kind === 'unreadable';
+    if (request.scope === undefined && !failed) sources?.backstop.reportCost(outcome.durationMs);
+    tellFacts();
+    feed({ kind: 'pass-done', request, outcome });
+    // At rest, so that the next mend is one read and one commit.
+    if (request.mode === 'merge' && request.scope === undefined && request.burstOver && !failed)
+      await armSentinels(context);
+  }
+
+  /** One line an event; the same complaint once. */
+  function report(outcome: Outcome, request: PassRequest): void {
+    const text = describeOutcome(outcome);
+    if (outcome.kind === 'mended') log.write('notice', text);
+    else if (outcome.kind === 'failed' || outcome.kind === 'unreadable') complain('error', text);
+    else if (outcome.kind === 'would-mend') complain('warning', text);
+    else if (outcome.adopted !== undefined) log.write('notice', text);
+    else log.write('debug', `${request.trigger}: ${text}`);
+    if (request.burstOver && outcome.kind !== 'would-mend') complainOfDrift(outcome);
+  }
+
+  function complainOfDrift(outcome: Outcome): void {
+    const left = outcome.drift.filter(
+      (drift) =>
+        drift.kind === 'waiting' || drift.kind === 'replaced' || drift.kind === 'stale' || drift.kind === 'shadowed',
+    );
+    if (left.length === 0) return;
+    const held = left.some((drift) => drift.kind === 'waiting' && / -j (?:DROP|REJECT)/.test(drift.text));
+    complain(held ? 'error' : 'warning', describeLeft({ ...outcome, drift: left }).join('; '));
+  }
+
+  function complain(level: 'warning' | 'error', text: string): void {
+    const shape = text.replace(/ in \d+ ms|pid \d+/g, '');
+    if (shape !== lastComplaint) log.write(level, text);
+    lastComplaint = shape;
+  }
+
+  function tellFacts(): void {
+    if (context.memory.wish === knownWish) return;
+    knownWish = context.memory.wish;
+    const parts = FAMILIES.map((family) => context.memory.wish[family]);
+    feed({
+      kind: 'facts',
+      rules: parts.reduce((sum, part) => sum + countRules(part), 0),
+      chainsWithUserRules: new Set(parts.flatMap(chainsWithUserRules)),
+    });
+  }
+
+  async function askLibvirt(): Promise<void> {
+    const asked = await askLibvirtToRebuild(context.host, options.bus);
+    if (asked.kind === 'nobody') log.write('warning', `libvirt could not be asked to rebuild its rules: ${asked.why}`);
+  }
+
+  function onEvent(event: GuardEvent): void {
+    if (isOwn(context, event)) return;
+    if (concernsLibvirt(event)) context.cache.stale = true;
+    feed({ kind: 'event', event });
+  }
+
+  return {
+    async start() {
+      sources = await openSources(context, options);
+      state = initialState({ ...options, events: sources.kernelEvents });
+      tellFacts();
+      if (options.pausedForMs !== undefined) feed({ kind: 'pause', untilMs: clock.monoMs() + options.pausedForMs });
+      await sources.start({
+        event: onEvent,
+        health: (health) =>
+          log.write(
+            health.state === 'degraded' ? 'warning' : 'debug',
+            `${health.source}: ${health.state}: ${health.detail}`,
+          ),
+      });
+      feed({ kind: 'event', event: { kind: 'look', reason: 'start' } });
+      await notifier.ready();
+    },
+    async stop() {
+      await notifier.stopping();
+      for (const timer of timers.values()) timer.cancel();
+      stopped = true;
+      await queue;
+      await sources?.close();
+      await dropSentinels(context);
+    },
+    status: () => ({
+      mode: options.mode,
+      running: state.running,
+      pausedForMs: state.pausedUntilMs === undefined ? undefined : Math.max(0, state.pausedUntilMs - clock.monoMs()),
+      contended: [...state.contention].filter(([, rivalry]) => rivalry.contended).map(([chain]) => chain),
+      burst: state.burst !== undefined,
+      timers: [...timers.keys()],
+      sources: [...(sources?.health.values() ?? [])],
+      lastOutcome,
+      startedAtMs,
+      passes,
+    }),
+    exclusive: (job) =>
+      new Promise((resolve, reject) => {
+        enqueue(async () => {
+          try {
+            resolve(await job(context));
+          } catch (error) {
+            reject(error instanceof Error ? error : new Error(String(error)));
+          }
+          tellFacts();
+        });
+      }),
+    pause: (forMs) => feed({ kind: 'pause', untilMs: clock.monoMs() + forMs }),
+    resume: () => feed({ kind: 'resume' }),
+  };
+}
+
+/**
+ * Our own commits are known by the sentinel chain they make; each is heard once, since an old `iptables-save` dump that
+ * somebody loads may hold it, too. The first line of ours names the sentinel that goes; when others take it away, too,
+ * their commit tells.
+ */
+function isOwn({ ownSentinels }: PassContext, event: GuardEvent): boolean {
+  if (event.kind === 'touched') return event.chain !== undefined && SENTINEL.test(event.chain);
+  if (event.kind !== 'commit' || event.commit.changes.some((change) => change.deletesTable)) return false;
+  const heard = event.commit.changes
+    .flatMap((change) => change.chainsAdded)
+    .filter((chain) => ownSentinels.delete(chain));
+  return heard.length > 0;
+}
+
+/** Networks may have come or gone: the fast lane reads their definitions again. */
+function concernsLibvirt(event: GuardEvent): boolean {
+  if (event.kind === 'touched') return event.chain !== undefined && isNeighbourChain(event.chain);
+  return event.kind === 'network' || event.kind === 'hook';
+}
+
+function chainsWithUserRules(part: UserPart): string[] {
+  return [...part.tables.values()].flatMap((table) =>
+    [...table.chains.values()]
+      .filter((chain) => chain.items.some((item) => item.kind === 'rule'))
+      .map((chain) => `${part.family} ${table.name} ${chain.name}`),
+  );
+}
+
+function FAILED(request: PassRequest): Outcome {
+  return {
+    kind: 'failed',
+    trigger: request.trigger,
+    changed: false,
+    tables: [],
+    drift: [],
+    mended: [],
+    adopted: undefined,
+    dropped: [],
+    kept: [],
+    why: 'internal error',
+    by: request.by,
+    rounds: 0,
+    durationMs: 0,
+    committedMs: undefined,
+  };
+}

@@ -1,0 +1,202 @@
+// What mendwall remembers between passes: the last snapshot, the wish (snapshot with pending), the neighbours' last
+// complete part, and the rules that wait.
+// Guarantees: a reboot ends pending (the wish is kept with the boot id); a damaged file is set aside, and the snapshot
+// stands in for it. Does not: lock; callers hold the pass lock.
+
+import type { Host } from '../host/host.ts';
+import { parseNeighbourPart, parseUserPart, printNeighbourPart, printUserPart } from '../ruleset/part-text.ts';
+import { FAMILIES, type Family } from '../ruleset/types.ts';
+import { emptyPart, type NeighbourPart, type UserPart } from '../ruleset/user-part.ts';
+import { bootId, openStateFiles, type StateFiles } from './state.ts';
+import { openStore, type Store, type TakingReason } from './store.ts';
+
+export type PerFamily<T> = Readonly<Record<Family, T>>;
+
+export interface WaitingRule {
+  readonly family: Family;
+  readonly table: string;
+  readonly chain: string;
+  readonly text: string;
+  readonly why: string;
+}
+
+export interface Memory {
+  /** Id of the latest snapshot; undefined before `init`. */
+  snapshotId: string | undefined;
+  snapshot: PerFamily<UserPart>;
+  /** What the user's part should be: the snapshot with what is pending. */
+  wish: PerFamily<UserPart>;
+  known: PerFamily<NeighbourPart | undefined>;
+  /** Tables whose user part was replaced by a load that is not adopted: `ip filter`. */
+  replaced: readonly string[];
+  waiting: readonly WaitingRule[];
+  /** The wish on disk is older than this one (full disk): the next pass writes it again. */
+  unsaved?: boolean;
+}
+
+interface WishDocument {
+  readonly bootId: string;
+  readonly snapshotId: string;
+  readonly ip: string;
+  readonly ip6: string;
+  readonly replaced: readonly string[];
+  readonly waiting: readonly WaitingRule[];
+}
+
+interface KnownDocument {
+  readonly bootId: string;
+  readonly ip: string;
+  readonly ip6: string;
+}
+
+export interface MemoryFiles {
+  readonly store: Store;
+  readonly state: StateFiles;
+  load(): Promise<{ readonly memory: Memory; readonly notes: readonly string[] }>;
+  saveWish(memory: Memory): Promise<void>;
+  saveKnown(memory: Memory): Promise<void>;
+  /** A new snapshot of `user`; pending and replaced end. */
+  takeSnapshot(
+    memory: Memory,
+    user: PerFamily<UserPart>,
+    complete: boolean,
+    reason: Omit<TakingReason, 'parent'>,
+  ): Promise<string>;
+}
+
+export function openMemory(host: Host, stateDir: string): MemoryFiles {
+  const store = openStore(host, `${stateDir}/snapshots`);
+  const state = openStateFiles(host, stateDir);
+  const boot = bootId(host) ?? 'unknown';
+
+  async function saveWish(memory: Memory): Promise<void> {
+    if (memory.snapshotId === undefined) return;
+    const document: WishDocument = {
+      bootId: boot,
+      snapshotId: memory.snapshotId,
+      ip: printUserPart(memory.wish.ip, WISH_TITLE),
+      ip6: printUserPart(memory.wish.ip6, WISH_TITLE),
+      replaced: memory.replaced,
+      waiting: memory.waiting,
+    };
+    await state.write('wish', document);
+  }
+
+  async function saveKnown(memory: Memory): Promise<void> {
+    const text = (family: Family): string => {
+      const part = memory.known[family];
+      return part === undefined ? '' : printNeighbourPart(part, KNOWN_TITLE);
+    };
+    await state.write('neighbours', { bootId: boot, ip: text('ip'), ip6: text('ip6') } satisfies KnownDocument);
+  }
+
+  async function takeSnapshot(
+    memory: Memory,
+    user: PerFamily<UserPart>,
+    complete: boolean,
+    reason: Omit<TakingReason, 'parent'>,
+  ): Promise<string> {
+    const neighbours = { ip: knownText(memory.known.ip), ip6: knownText(memory.known.ip6) };
+    const content = {
+      user: { ip: printUserPart(user.ip, SNAPSHOT_TITLE), ip6: printUserPart(user.ip6, SNAPSHOT_TITLE) },
+      neighbours,
+      neighboursState: complete ? ('complete' as const) : ('partial' as const),
+    };
+    const taking = await store.save(content, { ...reason, parent: memory.snapshotId });
+    memory.snapshotId = taking.id;
+    memory.snapshot = user;
+    memory.wish = user;
+    memory.replaced = [];
+    await saveWish(memory);
+    return taking.id;
+  }
+
+  return { store, state, load: () => load(store, state, boot), saveWish, saveKnown, takeSnapshot };
+}
+
+const WISH_TITLE = "mendwall: the user's rules as wanted now (the latest snapshot with what is pending)";
+const KNOWN_TITLE = "mendwall: the neighbours' rules at the last complete read";
+const SNAPSHOT_TITLE = "mendwall: the user's rules; loads with plain iptables-restore";
+
+function knownText(part: NeighbourPart | undefined): string {
+  return part === undefined ? '' : printNeighbourPart(part, KNOWN_TITLE);
+}
+
+async function load(store: Store, state: StateFiles, boot: string): Promise<{ memory: Memory; notes: string[] }> {
+  const notes: string[] = [];
+  const memory: Memory = {
+    snapshotId: undefined,
+    snapshot: { ip: emptyPart('ip'), ip6: emptyPart('ip6') },
+    wish: { ip: emptyPart('ip'), ip6: emptyPart('ip6') },
+    known: { ip: undefined, ip6: undefined },
+    replaced: [],
+    waiting: [],
+  };
+  const latest = await store.latest();
+  if (latest.kind === 'damaged') notes.push(`the latest snapshot ${latest.id} is damaged: ${latest.reason}`);
+  if (latest.kind === 'snapshot') {
+    memory.snapshotId = latest.id;
+    memory.snapshot = readParts(latest.content.user, `snapshot ${latest.id}`, notes);
+    memory.wish = memory.snapshot;
+  }
+  await loadWish(state, boot, memory, notes);
+  await loadKnown(state, boot, memory, notes);
+  return { memory, notes };
+}
+
+async function loadWish(state: StateFiles, boot: string, memory: Memory, notes: string[]): Promise<void> {
+  const wish = await state.read('wish', isWish);
+  if (wish.kind === 'damaged')
+    notes.push(`the file of pending changes was damaged (${wish.reason}); the snapshot stands`);
+  if (wish.kind !== 'found' || wish.value.snapshotId !== memory.snapshotId) return;
+  if (wish.value.bootId !== boot) {
+    notes.push('the host was booted since: changes that were pending have ended');
+    return;
+  }
+  memory.wish = readParts(wish.value, 'wish.json', notes);
+  memory.replaced = wish.value.replaced;
+  memory.waiting = wish.value.waiting;
+}
+
+async function loadKnown(state: StateFiles, boot: string, memory: Memory, notes: string[]): Promise<void> {
+  const known = await state.read('neighbours', isKnown);
+  if (known.kind === 'damaged') notes.push(`the neighbours' last complete part was damaged (${known.reason})`);
+  // After a boot libvirt writes its rules anew; what it had before is no word of its own any more.
+  if (known.kind !== 'found' || known.value.bootId !== boot) return;
+  const parts: Record<Family, NeighbourPart | undefined> = { ip: undefined, ip6: undefined };
+  for (const family of FAMILIES) {
+    const text = known.value[family];
+    if (text === '') continue;
+    const parsed = parseNeighbourPart(text, family, 'neighbours.json');
+    if (parsed.kind === 'part') parts[family] = parsed.part;
+    else notes.push(`the neighbours' last complete part cannot be read: ${parsed.problems[0]?.message}`);
+  }
+  memory.known = parts;
+}
+
+/** Both families' user part from text; a family that cannot be read is empty, with a note. */
+export function readParts(texts: PerFamily<string>, file: string, notes: string[]): PerFamily<UserPart> {
+  const read = (family: Family): UserPart => {
+    const parsed = parseUserPart(texts[family], family, file);
+    if (parsed.kind === 'part') return parsed.part;
+    notes.push(`${file}: ${parsed.problems[0]?.message}`);
+    return emptyPart(family);
+  };
+  return { ip: read('ip'), ip6: read('ip6') };
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+const isText = (value: Fields, ...names: readonly string[]): boolean =>
+  names.every((name) => typeof value[name] === 'string');
+
+function isWish(value: Fields): value is Fields & WishDocument {
+  return (
+    isText(value, 'bootId', 'snapshotId', 'ip', 'ip6') &&
+    Array.isArray(value['replaced']) &&
+    Array.isArray(value['waiting'])
+  );
+}
+
+function isKnown(value: Fields): value is Fields & KnownDocument {
+  return isText(value, 'bootId', 'ip', 'ip6');
+}

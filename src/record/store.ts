@@ -1,0 +1,184 @@
+// The snapshots of the user's rules, with their neighbours' part beside them, in files people and iptables-restore can read.
+//   <dir>/<id>/{user.v4,user.v6,neighbours.v4,neighbours.v6,meta.json}   <dir>/history.jsonl
+// Guarantees: a crash, a kill -9, a power loss or a full disk at any instant leaves the old latest snapshot or the new one,
+// whole: the folder is written under another name, flushed and renamed; only then the history names it. Reading never writes.
+// An id is a hash of the content, checked at each load. What it does not do: parse rules; lock (callers hold the pass lock).
+
+import type { Host } from '../host/host.ts';
+import { addTaking, isTaking, readHistory, type History, type NeighboursState, type Taking } from './history.ts';
+import { parseObject } from './json-lines.ts';
+import { pruneStore, type PruneOutcome, type PrunePolicy } from './prune.ts';
+import { countRules, ID_LENGTH, snapshotId, type FamilyTexts } from './snapshot-id.ts';
+
+/** What a snapshot holds. The texts are in iptables-save form; a family without rules is ''. */
+export interface SnapshotContent {
+  readonly user: FamilyTexts;
+  /** As seen when the content was first taken; taking the same user rules again leaves it. */
+  readonly neighbours: FamilyTexts;
+  readonly neighboursState: NeighboursState;
+}
+
+export interface TakingReason {
+  readonly trigger: string;
+  readonly message: string;
+  /** Id of the snapshot before; undefined for the first. */
+  readonly parent: string | undefined;
+}
+
+export type LoadOutcome =
+  /** `taking` is the last time it was taken. */
+  | { readonly kind: 'snapshot'; readonly id: string; readonly taking: Taking; readonly content: SnapshotContent }
+  /** No such snapshot; `known` holds the ids there are, newest first. */
+  | { readonly kind: 'unknown'; readonly ref: string; readonly known: readonly string[] }
+  | { readonly kind: 'ambiguous'; readonly ref: string; readonly ids: readonly string[] }
+  /** Neither `latest`, `latest~N` nor 4 or more hex digits. */
+  | { readonly kind: 'bad-ref'; readonly ref: string }
+  | { readonly kind: 'damaged'; readonly id: string; readonly reason: string };
+
+export interface Store {
+  /** Keeps a snapshot durably and notes the taking. Throws HostError `write-failed`; then the old latest stands. */
+  save(content: SnapshotContent, reason: TakingReason): Promise<Taking>;
+  /** The same as `load('latest')`. */
+  latest(): Promise<LoadOutcome>;
+  list(): Promise<History>;
+  /** `ref`: an id or its first 4 or more characters, `latest`, or `latest~2` (two takings before the latest). */
+  load(ref: string): Promise<LoadOutcome>;
+  prune(policy: PrunePolicy): Promise<PruneOutcome>;
+}
+
+const FILES = ['user.v4', 'user.v6', 'neighbours.v4', 'neighbours.v6', 'meta.json'] as const;
+const HISTORY = 'history.jsonl';
+/** `3f0a51b2c4d6e788` */
+const SNAPSHOT_ID = new RegExp(`^[0-9a-f]{${ID_LENGTH}}$`);
+
+/** The store in `dir`. Touches nothing before its first use; the folder is made by the first `save`. */
+export function openStore(host: Host, dir: string): Store {
+  const history = (): Promise<History> => historyOf(host, dir);
+  return {
+    save: (content, reason) => save(host, dir, content, reason),
+    latest: () => load(host, dir, 'latest'),
+    list: history,
+    load: (ref) => load(host, dir, ref),
+    prune: (policy) => pruneStore(host, dir, `${dir}/${HISTORY}`, policy),
+  };
+}
+
+async function save(host: Host, dir: string, content: SnapshotContent, reason: TakingReason): Promise<Taking> {
+  await host.files.makeDir(dir);
+  const history = await historyOf(host, dir);
+  const taking = makeTaking(host, content, reason, (history.takings.at(-1)?.seq ?? 0) + 1);
+  if ((await readFolder(host, dir, taking.id)).kind !== 'whole') await writeFolder(host, dir, taking, content);
+  await addTaking(host.files, `${dir}/${HISTORY}`, history, taking);
+  return taking;
+}
+
+/** The history; when it is lost, what the whole snapshots say of their own taking, so that there is a latest one still. */
+async function historyOf(host: Host, dir: string): Promise<History> {
+  const history = await readHistory(host.files, `${dir}/${HISTORY}`);
+  if (history.takings.length > 0) return history;
+  const ids = (await host.files.list(dir)).filter((name) => SNAPSHOT_ID.test(name));
+  const folders = await Promise.all(ids.map((id) => readFolder(host, dir, id)));
+  const takings = folders.flatMap((folder) => (folder.kind === 'whole' ? [folder.meta] : []));
+  if (takings.length === 0) return history;
+  takings.sort((a, b) => a.seq - b.seq);
+  return { takings, dropped: [...history.dropped, `the history is lost; ${takings.length} snapshots are still there`] };
+}
+
+function makeTaking(host: Host, content: SnapshotContent, reason: TakingReason, seq: number): Taking {
+  return {
+    schema: 1,
+    seq,
+    at: new Date(host.clock.wallMs()).toISOString(),
+    id: snapshotId(content.user),
+    parent: reason.parent ?? null,
+    trigger: reason.trigger,
+    message: reason.message,
+    neighbours: content.neighboursState,
+    rules: { ip: countRules(content.user.ip), ip6: countRules(content.user.ip6) },
+  };
+}
+
+async function writeFolder(host: Host, dir: string, taking: Taking, content: SnapshotContent): Promise<void> {
+  const temporary = `${dir}/.new-${taking.id}`;
+  await host.files.remove(temporary);
+  try {
+    await host.files.makeDir(temporary);
+    const { user, neighbours } = content;
+    const texts = [user.ip, user.ip6, neighbours.ip, neighbours.ip6, `${JSON.stringify(taking, undefined, 2)}\n`];
+    for (const [index, name] of FILES.entries())
+      await host.files.writeAtomic(`${temporary}/${name}`, texts[index] ?? '');
+    await setDamagedAside(host, dir, taking.id);
+    await host.files.rename(temporary, `${dir}/${taking.id}`);
+  } catch (error) {
+    await host.files.remove(temporary);
+    throw error;
+  }
+}
+
+/** A folder of this name that is not whole makes room; it is kept for a look, never deleted. */
+async function setDamagedAside(host: Host, dir: string, id: string): Promise<void> {
+  if (!(await host.files.exists(`${dir}/${id}`))) return;
+  await host.files.rename(`${dir}/${id}`, `${dir}/damaged-${id}-${host.clock.wallMs()}`);
+}
+
+type Folder =
+  | { readonly kind: 'whole'; readonly meta: Taking; readonly content: SnapshotContent }
+  | { readonly kind: 'damaged'; readonly reason: string };
+
+async function readFolder(host: Host, dir: string, id: string): Promise<Folder> {
+  const texts: string[] = [];
+  for (const name of FILES) {
+    const text = await host.files.read(`${dir}/${id}/${name}`);
+    if (text === undefined) return { kind: 'damaged', reason: `${dir}/${id}/${name} is missing` };
+    texts.push(text);
+  }
+  const [ip = '', ip6 = '', neighboursIp = '', neighboursIp6 = '', metaText = ''] = texts;
+  const meta = parseObject(metaText);
+  if (meta === undefined || !isTaking(meta)) return { kind: 'damaged', reason: `${dir}/${id}/meta.json is not whole` };
+  const found = snapshotId({ ip, ip6 });
+  if (found !== id) return { kind: 'damaged', reason: `the rules in ${dir}/${id} were altered: their id is ${found}` };
+  const neighbours = { ip: neighboursIp, ip6: neighboursIp6 };
+  return { kind: 'whole', meta, content: { user: { ip, ip6 }, neighbours, neighboursState: meta.neighbours } };
+}
+
+async function load(host: Host, dir: string, ref: string): Promise<LoadOutcome> {
+  const { takings } = await historyOf(host, dir);
+  const resolved = ref.startsWith('latest')
+    ? resolveLatest(takings, ref)
+    : await resolvePrefix(host, dir, takings, ref);
+  if (resolved.kind !== 'id') return resolved;
+  const folder = await readFolder(host, dir, resolved.id);
+  if (folder.kind === 'damaged') return { kind: 'damaged', id: resolved.id, reason: folder.reason };
+  const taking = resolved.taking ?? takings.findLast(({ id }) => id === resolved.id) ?? folder.meta;
+  return { kind: 'snapshot', id: resolved.id, taking, content: folder.content };
+}
+
+type Resolved = { readonly kind: 'id'; readonly id: string; readonly taking: Taking | undefined };
+
+function resolveLatest(takings: readonly Taking[], ref: string): Resolved | LoadOutcome {
+  // Matches `latest` and `latest~2`.
+  const steps = /^latest(?:~(\d+))?$/.exec(ref);
+  if (steps === null) return { kind: 'bad-ref', ref };
+  const taking = takings.at(-1 - Number(steps[1] ?? 0));
+  return taking === undefined ? unknown(takings, ref) : { kind: 'id', id: taking.id, taking };
+}
+
+/** Folders count too, so that snapshots can still be had by id when the history is lost. */
+async function resolvePrefix(
+  host: Host,
+  dir: string,
+  takings: readonly Taking[],
+  ref: string,
+): Promise<Resolved | LoadOutcome> {
+  // Matches `3f0a` and longer, up to a whole id.
+  if (!/^[0-9a-f]{4,}$/.test(ref)) return { kind: 'bad-ref', ref };
+  const folders = (await host.files.list(dir)).filter((name) => name.length === ID_LENGTH);
+  const ids = [...new Set([...takings.map(({ id }) => id), ...folders])].filter((id) => id.startsWith(ref));
+  const [id] = ids;
+  if (id === undefined) return unknown(takings, ref);
+  return ids.length > 1 ? { kind: 'ambiguous', ref, ids } : { kind: 'id', id, taking: undefined };
+}
+
+function unknown(takings: readonly Taking[], ref: string): LoadOutcome {
+  return { kind: 'unknown', ref, known: [...new Set(takings.map(({ id }) => id).reverse())] };
+}

@@ -1,0 +1,60 @@
+// The writing verbs by name, with their arguments checked: what may come through the control socket.
+
+import { accept } from './accept.ts';
+import { init } from './init.ts';
+import { mend } from './mend.ts';
+import { pause, resume } from './pause.ts';
+import { restore } from './restore.ts';
+import { snapshot } from './snapshot.ts';
+import { pruneSnapshots } from './snapshots.ts';
+import type { World } from './types.ts';
+
+type Args = Readonly<Record<string, unknown>>;
+
+/** Field -> type; `?` marks one that may be left out. */
+type Shape = Readonly<Record<string, 'string' | 'boolean' | 'number' | 'strings' | 'string?' | 'number?'>>;
+
+interface Entry {
+  readonly shape: Shape;
+  run(world: World, args: Args): Promise<object>;
+}
+
+/** `shape` is checked before, so the arguments are what the verb takes. */
+function entry<T>(shape: Shape, verb: (world: World, args: T) => Promise<object>): Entry {
+  return { shape, run: (world, args) => verb(world, args as T) };
+}
+
+const VERBS = {
+  init: entry({ from: 'strings', place: 'string', force: 'boolean', dryRun: 'boolean' }, init),
+  snapshot: entry({ message: 'string', dryRun: 'boolean', yes: 'boolean' }, snapshot),
+  prune: entry({ dryRun: 'boolean', keepLast: 'number?', keepDays: 'number?' }, pruneSnapshots),
+  restore: entry({ ref: 'string', dryRun: 'boolean', yes: 'boolean' }, restore),
+  accept: entry({ pass: 'string?', dryRun: 'boolean' }, accept),
+  mend: entry({ mode: 'string?', dryRun: 'boolean', trigger: 'string', by: 'strings' }, mend),
+  pause: entry({ forMs: 'number', dryRun: 'boolean' }, pause),
+  resume: entry({ dryRun: 'boolean' }, resume),
+} satisfies Readonly<Record<string, Entry>>;
+
+export type VerbName = keyof typeof VERBS;
+
+export function isVerb(name: string): name is VerbName {
+  return Object.hasOwn(VERBS, name);
+}
+
+/** The first argument that is missing or of another type; undefined when all fit. */
+export function wrongArgument(name: VerbName, args: Args): string | undefined {
+  const shape: Shape = VERBS[name].shape;
+  for (const [field, type] of Object.entries(shape)) if (!fits(args[field], type)) return `${field}: expected ${type}`;
+  return undefined;
+}
+
+function fits(value: unknown, type: Shape[string]): boolean {
+  if (type === 'strings') return Array.isArray(value) && value.every((each) => typeof each === 'string');
+  if (type.endsWith('?')) return value === undefined || typeof value === type.slice(0, -1);
+  return typeof value === type;
+}
+
+/** Runs a writing verb. The caller holds the pass lock. Its result is what the verb's own file says. */
+export function runVerb(world: World, name: VerbName, args: Args): Promise<object> {
+  return VERBS[name].run(world, args);
+}

@@ -1,0 +1,251 @@
+// `init`: the first snapshot, from the live rules or from rule files. Changes no live rule.
+// As found: a user rule that stands hidden below a neighbour's verdict is said, not moved; waking a dead DROP could cut the
+// guests off. `place: 'above'` is the user's decision to wake them.
+
+import { type Classified, classify, neighbourPartOf, userPartOf } from '../classify/classify.ts';
+import { catchAllPlace } from '../merge/catch-all.ts';
+import type { Drift } from '../merge/drift.ts';
+import { libvirtReference } from '../merge/libvirt-reference.ts';
+import { lossesOf } from '../merge/repair.ts';
+import { shadowedIn } from '../merge/shadowed.ts';
+import type { PassContext } from '../pass-types.ts';
+import { guestBridgeTest } from '../plan/family-plan.ts';
+import { snapshotId } from '../record/snapshot-id.ts';
+import { printUserPart } from '../ruleset/part-text.ts';
+import { FAMILIES, type Family } from '../ruleset/types.ts';
+import { type Item, ruleTexts, USER, type UserChain, type UserPart, type UserTable } from '../ruleset/user-part.ts';
+import { familyOf, neighboursAreQuiet, readLive, type SeenRulesets } from './hand.ts';
+import { readRulesFile, type RulesFile } from './rules-file.ts';
+import { type Refusal, refused, type World } from './types.ts';
+
+export interface InitArgs {
+  readonly from: readonly string[];
+  readonly place: 'as-found' | 'above';
+  /** Replace an existing snapshot. */
+  readonly force: boolean;
+  readonly dryRun: boolean;
+}
+
+/** Rules of one owner in one chain that were left out. */
+export interface LeftOut {
+  readonly family: Family;
+  readonly table: string;
+  readonly chain: string;
+  readonly owner: string;
+  readonly evidence: string;
+  readonly rules: readonly string[];
+}
+
+export interface TakenChain {
+  readonly family: Family;
+  readonly table: string;
+  readonly chain: string;
+  readonly policy: string;
+  readonly rules: readonly string[];
+}
+
+export interface InitResult {
+  readonly kind: 'init';
+  readonly changed: boolean;
+  readonly id: string;
+  readonly from: Readonly<Record<Family, string>>;
+  readonly taken: readonly TakenChain[];
+  readonly left: readonly LeftOut[];
+  readonly shadowed: readonly Drift[];
+  readonly neighbours: 'complete' | 'partial';
+  /** Chains whose slot of libvirt's was put lower than it stands. */
+  readonly moved: readonly string[];
+}
+
+interface Source {
+  readonly name: string;
+  readonly classified: Classified;
+}
+
+export async function init(world: World, args: InitArgs): Promise<InitResult | Refusal> {
+  const { context } = world;
+  if (context.memory.snapshotId !== undefined && !args.force) {
+    return refused(
+      'snapshot-exists',
+      `there is a snapshot already (${context.memory.snapshotId}); \`mendwall snapshot\` adopts the live rules, \`mendwall init --force\` begins anew`,
+    );
+  }
+  const files: RulesFile[] = [];
+  for (const path of args.from) {
+    const read = await readRulesFile(context, path);
+    if (read.kind === 'refused') return read;
+    files.push(read);
+  }
+  const quiet = await neighboursAreQuiet(context);
+  const live = await readLive(context);
+  return live.kind === 'refused' ? live : take(world, args, live, files, quiet);
+}
+
+async function take(
+  world: World,
+  args: InitArgs,
+  live: SeenRulesets,
+  files: readonly RulesFile[],
+  quiet: boolean,
+): Promise<InitResult> {
+  const { context } = world;
+  const sources: Record<Family, Source> = { ip: sourceOf(live, files, 'ip'), ip6: sourceOf(live, files, 'ip6') };
+  const found: Record<Family, UserPart> = {
+    ip: userPartOf(sources.ip.classified),
+    ip6: userPartOf(sources.ip6.classified),
+  };
+  const isGuestBridge = guestBridgeTest(live.networks);
+  const lowered = FAMILIES.map((family) =>
+    args.place === 'above' ? lowerSlots(found[family], isGuestBridge) : { part: found[family], moved: [] },
+  );
+  const user = { ip: lowered[0]?.part ?? found.ip, ip6: lowered[1]?.part ?? found.ip6 };
+  const complete =
+    quiet &&
+    live.families.every(
+      ({ family, classified }) =>
+        lossesOf(libvirtReference(family, live.networks ?? [], classified), classified).length === 0,
+    );
+  if (!args.dryRun) await save(context, live, user, complete, args);
+  return {
+    kind: 'init',
+    changed: !args.dryRun,
+    id: args.dryRun ? idOf(user) : (context.memory.snapshotId ?? ''),
+    from: { ip: sources.ip.name, ip6: sources.ip6.name },
+    taken: FAMILIES.flatMap((family) => takenChains(user[family])),
+    left: FAMILIES.flatMap((family) => leftOut(sources[family].classified)),
+    shadowed: live.families.flatMap(({ family, classified }) =>
+      [...classified.tables.values()].flatMap((table) => shadowedIn(family, table, live.networks ?? [])),
+    ),
+    neighbours: complete ? 'complete' : 'partial',
+    moved: lowered.flatMap(({ moved }) => moved),
+  };
+}
+
+function sourceOf(live: SeenRulesets, files: readonly RulesFile[], family: Family): Source {
+  const file = files.find((each) => each.ruleset.family === family);
+  if (file !== undefined) return { name: file.path, classified: classify(file.ruleset, live.networks) };
+  return {
+    name: 'live',
+    classified: familyOf(live, family)?.classified ?? classify({ family, tables: new Map() }, undefined),
+  };
+}
+
+async function save(
+  context: PassContext,
+  live: SeenRulesets,
+  user: Readonly<Record<Family, UserPart>>,
+  complete: boolean,
+  args: InitArgs,
+): Promise<void> {
+  const { memory, files } = context;
+  if (complete) {
+    const part = (family: Family) => {
+      const seen = familyOf(live, family);
+      return seen === undefined ? undefined : neighbourPartOf(seen.classified);
+    };
+    memory.known = { ip: part('ip'), ip6: part('ip6') };
+    await files.saveKnown(memory);
+  }
+  memory.waiting = [];
+  const message = args.from.length > 0 ? `from ${args.from.join(', ')}` : 'from the live rules';
+  const id = await files.takeSnapshot(memory, user, complete, { trigger: 'init', message });
+  await context.journal.append({ event: 'snapshot', trigger: 'init', id, message, by: ['hand'] });
+}
+
+/** The id a snapshot of these rules would have. */
+export function idOf(user: Readonly<Record<Family, UserPart>>): string {
+  return snapshotId({ ip: printUserPart(user.ip, TITLE), ip6: printUserPart(user.ip6, TITLE) });
+}
+
+/** record/memory.ts writes this line above each snapshot; it is part of the text the id is made of. */
+const TITLE = "mendwall: the user's rules; loads with plain iptables-restore";
+
+function takenChains(part: UserPart): TakenChain[] {
+  return [...part.tables.values()].flatMap((table) =>
+    [...table.chains.values()]
+      .map((chain) => ({
+        family: part.family,
+        table: table.name,
+        chain: chain.name,
+        policy: chain.policy,
+        rules: ruleTexts(chain.items),
+      }))
+      .filter(
+        (chain) =>
+          chain.rules.length > 0 || chain.policy === '-' || (chain.policy !== 'ACCEPT' && chain.policy !== 'foreign'),
+      ),
+  );
+}
+
+function leftOut(classified: Classified): LeftOut[] {
+  const groups = new Map<string, LeftOut & { rules: string[] }>();
+  const { family } = classified.ruleset;
+  for (const table of classified.tables.values()) {
+    for (const entry of table.chains.values()) {
+      entry.claims.forEach((claim, index) => {
+        if (claim.owner === USER) return;
+        const key = `${table.name}\n${entry.chain.name}\n${claim.owner}`;
+        const group = groups.get(key) ?? {
+          family,
+          table: table.name,
+          chain: entry.chain.name,
+          owner: claim.owner,
+          evidence: claim.evidence,
+          rules: [],
+        };
+        group.rules.push(entry.chain.rules[index]?.text ?? '');
+        groups.set(key, group);
+      });
+    }
+  }
+  return [...groups.values()];
+}
+
+// --- place above -----------------------------------------------------------------------------------------------
+
+interface Lowered {
+  readonly part: UserPart;
+  readonly moved: readonly string[];
+}
+
+/** libvirt's slots in built-in chains go down to directly above the first catch-all; none goes up. */
+function lowerSlots(part: UserPart, isGuestBridge: (name: string) => boolean): Lowered {
+  const moved: string[] = [];
+  const tables = new Map<string, UserTable>();
+  for (const table of part.tables.values()) {
+    const chains = new Map<string, UserChain>();
+    for (const chain of table.chains.values()) {
+      const items =
+        chain.policy === '-' || chain.policy === 'foreign' ? chain.items : lowered(chain.items, isGuestBridge);
+      if (items !== chain.items) moved.push(`${part.family} ${table.name} ${chain.name}`);
+      chains.set(chain.name, { ...chain, items });
+    }
+    tables.set(table.name, { name: table.name, chains });
+  }
+  return { part: { family: part.family, tables }, moved };
+}
+
+function lowered(items: readonly Item[], isGuestBridge: (name: string) => boolean): readonly Item[] {
+  const users = ruleTexts(items);
+  const place = catchAllPlace(users, isGuestBridge);
+  const mine: Item[] = [];
+  const rest: Item[] = [];
+  let above = 0;
+  for (const item of items) {
+    if (item.kind === 'rule') above++;
+    (item.kind === 'slot' && item.owner === 'libvirt' && above < place ? mine : rest).push(item);
+  }
+  if (mine.length === 0) return items;
+  const at = indexBelow(rest, place);
+  return [...rest.slice(0, at), ...mine, ...rest.slice(at)];
+}
+
+/** Index of the first item that has `rules` rules above it. */
+function indexBelow(items: readonly Item[], rules: number): number {
+  let above = 0;
+  for (const [index, item] of items.entries()) {
+    if (above >= rules) return index;
+    if (item.kind === 'rule') above++;
+  }
+  return items.length;
+}

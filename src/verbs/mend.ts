@@ -1,0 +1,67 @@
+// `mend`: one pass now. The user's rules first, at once; then, when something of a neighbour's is missing and the
+// neighbour is quiet, that too.
+
+import { runPass } from '../pass.ts';
+import type { Mode, Outcome, PassRequest } from '../pass-types.ts';
+import { handRequest, neighboursAreQuiet, readOnly } from './hand.ts';
+import { type PauseState, readPause } from './pause-state.ts';
+import { NO_SNAPSHOT, type Refusal, type World } from './types.ts';
+
+export interface MendArgs {
+  /** Undefined: that of whoever runs it, the daemon's own or the configuration's. */
+  readonly mode?: Mode | undefined;
+  readonly dryRun: boolean;
+  /** What asked for it, for the journal: `hand`, `spool`. */
+  readonly trigger: string;
+  readonly by: readonly string[];
+}
+
+export interface MendResult {
+  readonly kind: 'mend';
+  readonly mode: Mode;
+  /** One or two passes; what is left is that of the last. */
+  readonly outcomes: readonly Outcome[];
+  /** Set when a pause kept it from writing. */
+  readonly paused: PauseState | undefined;
+}
+
+export async function mend(world: World, args: MendArgs): Promise<MendResult | Refusal> {
+  const { memory } = world.context;
+  if (memory.snapshotId === undefined) return NO_SNAPSHOT;
+  const paused = await readPause(world.context);
+  return {
+    kind: 'mend',
+    mode: args.mode ?? world.config.mode,
+    outcomes: await passes(world, { ...args, dryRun: args.dryRun || paused !== undefined }),
+    paused,
+  };
+}
+
+/** The passes of one mend. */
+export async function passes(
+  { context, config }: World,
+  args: MendArgs,
+  more: Partial<PassRequest> = {},
+): Promise<Outcome[]> {
+  const using = args.dryRun ? readOnly(context) : context;
+  const request = handRequest(args.mode ?? config.mode, {
+    dryRun: args.dryRun,
+    trigger: args.trigger,
+    by: args.by,
+    ...more,
+  });
+  const first = await runPass(using, request);
+  if (!needsSecond(first, context.memory.known.ip === undefined)) return [first];
+  const quiet = await neighboursAreQuiet(context);
+  if (!quiet) return [first];
+  const second = await runPass(using, { ...request, repair: config.repair, neighboursQuiet: true });
+  return second.changed || second.kind !== first.kind || second.drift.length !== first.drift.length
+    ? [first, second]
+    : [first];
+}
+
+/** A neighbour's rules are missing, or its part was never seen whole. */
+function needsSecond(outcome: Outcome, unknown: boolean): boolean {
+  if (outcome.kind === 'unreadable' || outcome.kind === 'failed') return false;
+  return unknown || outcome.drift.some((drift) => drift.kind === 'foreign-lost' || drift.kind === 'foreign-unhooked');
+}

@@ -1,0 +1,136 @@
+// `snapshot`: the live user rules become the new snapshot; what was pending is adopted, what waits is kept.
+
+import type { ClassifiedTable } from '../classify/classify.ts';
+import { userTableOf } from '../classify/classify.ts';
+import { liveOrder } from '../merge/merge.ts';
+import { reslot } from '../merge/reslot.ts';
+import { weave } from '../merge/weave.ts';
+import { guestBridgeTest } from '../plan/family-plan.ts';
+import type { WaitingRule } from '../record/memory.ts';
+import { missingFrom } from '../ruleset/multiset.ts';
+import { FAMILIES, type Family } from '../ruleset/types.ts';
+import {
+  countRules,
+  emptyPart,
+  ruleTexts,
+  type UserChain,
+  type UserPart,
+  type UserTable,
+} from '../ruleset/user-part.ts';
+import { familyOf, neighboursAreQuiet, readLive, type SeenRulesets } from './hand.ts';
+import { idOf } from './init.ts';
+import { NO_SNAPSHOT, type Refusal, type World } from './types.ts';
+
+export interface SnapshotArgs {
+  readonly message: string;
+  readonly dryRun: boolean;
+  /** Go on although rules of the latest snapshot are dropped. */
+  readonly yes: boolean;
+}
+
+export interface DroppedRule {
+  readonly family: Family;
+  readonly table: string;
+  readonly chain: string;
+  readonly text: string;
+}
+
+/** `asks`: nothing was done; rules would be dropped, and `yes` was not given. */
+export interface SnapshotResult {
+  readonly kind: 'snapshot' | 'asks';
+  readonly changed: boolean;
+  readonly id: string;
+  readonly rules: Readonly<Record<Family, number>>;
+  readonly dropped: readonly DroppedRule[];
+  readonly added: readonly DroppedRule[];
+}
+
+export async function snapshot(world: World, args: SnapshotArgs): Promise<SnapshotResult | Refusal> {
+  const { context } = world;
+  const { memory, files } = context;
+  if (memory.snapshotId === undefined) return NO_SNAPSHOT;
+  const complete = args.dryRun ? false : await neighboursAreQuiet(context);
+  const live = await readLive(context);
+  if (live.kind === 'refused') return live;
+  const user = { ip: adopted(world, live, 'ip'), ip6: adopted(world, live, 'ip6') };
+  const result = {
+    id: idOf(user),
+    rules: { ip: countRules(user.ip), ip6: countRules(user.ip6) },
+    dropped: FAMILIES.flatMap((family) => rulesGone(memory.snapshot[family], user[family])),
+    added: FAMILIES.flatMap((family) => rulesGone(user[family], memory.snapshot[family])),
+  };
+  const asks = result.dropped.length > 0 && !args.yes && !args.dryRun;
+  if (asks || args.dryRun) return { kind: asks ? 'asks' : 'snapshot', changed: false, ...result };
+  const same = memory.snapshotId === result.id;
+  const id = await files.takeSnapshot(memory, user, complete, { trigger: 'snapshot', message: args.message });
+  await context.journal.append({
+    event: 'snapshot',
+    trigger: 'snapshot',
+    id,
+    message: args.message,
+    dropped: result.dropped,
+    by: ['hand'],
+  });
+  return { kind: 'snapshot', changed: !same, ...result, id };
+}
+
+/** Rules (with copies) that `before` has and `after` has not. */
+export function rulesGone(before: UserPart, after: UserPart): DroppedRule[] {
+  return [...before.tables.values()].flatMap((table) =>
+    [...table.chains.values()].flatMap((chain) => {
+      const now = ruleTexts(after.tables.get(table.name)?.chains.get(chain.name)?.items ?? []);
+      return missingFrom(ruleTexts(chain.items), now).map((text) => ({
+        family: before.family,
+        table: table.name,
+        chain: chain.name,
+        text,
+      }));
+    }),
+  );
+}
+
+/** The live user part with the slots of the wish, and with the rules that wait where they stood. */
+function adopted({ context }: World, live: SeenRulesets, family: Family): UserPart {
+  const seen = familyOf(live, family);
+  const { memory } = context;
+  if (seen === undefined) return emptyPart(family);
+  const isGuestBridge = guestBridgeTest(live.networks);
+  const tables = new Map<string, UserTable>();
+  for (const table of seen.classified.tables.values()) {
+    const waiting = memory.waiting.filter((rule) => rule.family === family && rule.table === table.name);
+    tables.set(table.name, adoptedTable(table, memory.wish[family].tables.get(table.name), waiting, isGuestBridge));
+  }
+  return { family, tables };
+}
+
+type BridgeTest = (name: string) => boolean;
+
+function adoptedTable(
+  live: ClassifiedTable,
+  wish: UserTable | undefined,
+  waiting: readonly WaitingRule[],
+  isGuestBridge: BridgeTest,
+): UserTable {
+  const chains = new Map<string, UserChain>();
+  for (const chain of userTableOf(live).chains.values()) {
+    const before = wish?.chains.get(chain.name);
+    const held = waiting.filter((rule) => rule.chain === chain.name).map((rule) => rule.text);
+    chains.set(chain.name, before === undefined ? chain : adoptedChain(chain, before, live, held, isGuestBridge));
+  }
+  return { name: live.name, chains };
+}
+
+function adoptedChain(
+  chain: UserChain,
+  before: UserChain,
+  live: ClassifiedTable,
+  held: readonly string[],
+  isGuestBridge: BridgeTest,
+): UserChain {
+  const items = reslot(before.items, liveOrder(live, chain.name), isGuestBridge);
+  if (held.length === 0) return { ...chain, items };
+  const texts = ruleTexts(items);
+  const wanted = ruleTexts(before.items).filter((text) => texts.includes(text) || held.includes(text));
+  const order = weave(texts, wanted).map((text) => ({ owner: 'user', text }));
+  return { ...chain, items: reslot(items, order, isGuestBridge) };
+}

@@ -1,0 +1,137 @@
+// `status`: where things stand, from the state folder and the live rules; what only the daemon knows is asked of it.
+// Writes nothing.
+
+import type { GuardStatus } from '../guard.ts';
+import type { Drift } from '../merge/drift.ts';
+import { runPass } from '../pass.ts';
+import type { Mode } from '../pass-types.ts';
+import type { FamilyEngine } from '../observe/engine.ts';
+import { FAMILIES, type Family } from '../ruleset/types.ts';
+import { countRules, USER } from '../ruleset/user-part.ts';
+import { handRequest, readLive, readOnly, type SeenRulesets } from './hand.ts';
+import { lastEntries, type LogEntry } from './log.ts';
+import { readPause } from './pause-state.ts';
+import type { World } from './types.ts';
+
+/** What the running daemon answers. */
+export interface DaemonStatus extends GuardStatus {
+  readonly pid: number;
+}
+
+export interface StatusResult {
+  readonly kind: 'status';
+  readonly mode: Mode;
+  readonly daemon: DaemonStatus | undefined;
+  readonly snapshot:
+    { readonly id: string; readonly at: string; readonly rules: Readonly<Record<Family, number>> } | undefined;
+  readonly engines: readonly Pick<FamilyEngine, 'family' | 'engine' | 'version' | 'mixed' | 'evidence'>[];
+  /** Live rules by owner. */
+  readonly owners: readonly {
+    readonly owner: string;
+    readonly engine: string;
+    readonly rules: Readonly<Record<Family, number>>;
+  }[];
+  /** Why the live rules could not be read; then there is no drift to show. */
+  readonly unreadable: string | undefined;
+  readonly drift: readonly Drift[];
+  readonly pausedUntil: string | undefined;
+  readonly last: LogEntry | undefined;
+}
+
+export async function status(world: World, daemon: DaemonStatus | undefined): Promise<StatusResult> {
+  const { context } = world;
+  const engines = await context.engines.read();
+  const live = await readLive(context);
+  const paused = await readPause(context);
+  const entries = await lastEntries(world, 50);
+  const unreadable = live.kind === 'refused' ? live.message : undefined;
+  return {
+    kind: 'status',
+    mode: (daemon?.mode as Mode | undefined) ?? world.config.mode,
+    daemon,
+    snapshot: await latestSnapshot(world),
+    engines: FAMILIES.map((family) => engines[family]).map(({ family, engine, version, mixed, evidence }) => ({
+      family,
+      engine,
+      version,
+      mixed,
+      evidence,
+    })),
+    owners: live.kind === 'refused' ? [] : countOwners(live),
+    unreadable,
+    drift: unreadable === undefined ? await driftNow(world, daemon) : [],
+    pausedUntil: paused === undefined ? undefined : new Date(paused.untilMs).toISOString(),
+    last: entries.findLast(({ entry }) => entry['event'] === 'pass'),
+  };
+}
+
+async function latestSnapshot({ context }: World): Promise<StatusResult['snapshot']> {
+  const { memory, files } = context;
+  if (memory.snapshotId === undefined) return undefined;
+  const { takings } = await files.store.list();
+  return {
+    id: memory.snapshotId,
+    at: takings.at(-1)?.at ?? '',
+    rules: { ip: countRules(memory.snapshot.ip), ip6: countRules(memory.snapshot.ip6) },
+  };
+}
+
+/** What a pass would find now. */
+async function driftNow({ context }: World, daemon: DaemonStatus | undefined): Promise<readonly Drift[]> {
+  if (context.memory.snapshotId === undefined) return [];
+  const outcome = await runPass(readOnly(context), handRequest('observe', { dryRun: true }));
+  const contended = (daemon?.contended ?? []).map((place): Drift => {
+    const [family = 'ip', table = '', chain = ''] = place.split(' ');
+    return {
+      kind: 'contended',
+      family: family as Family,
+      table,
+      chain,
+      text: '',
+      owner: USER,
+      evidence: 'its order is left alone until the rival is quiet',
+    };
+  });
+  return [...outcome.drift, ...pendingNow(outcome.tables, outcome.drift, context), ...contended];
+}
+
+type Tables = Awaited<ReturnType<typeof runPass>>['tables'];
+
+/** Changes the memory does not have yet: they become pending with the next pass. */
+function pendingNow(tables: Tables, known: readonly Drift[], context: World['context']): Drift[] {
+  const unsaid = tables.filter(
+    (table) => table.decision === 'pending' || table.decision === 'load' || table.decision === 'replaced',
+  );
+  const said = (table: Tables[number]): boolean =>
+    known.some((drift) => drift.kind === 'pending' && drift.family === table.family && drift.table === table.table);
+  return unsaid
+    .filter((table) => context.memory.snapshotId !== undefined && !said(table))
+    .map((table): Drift => ({
+      kind: table.decision === 'replaced' ? 'replaced' : 'pending',
+      family: table.family,
+      table: table.table,
+      chain: '',
+      text: '',
+      owner: USER,
+      evidence: `${table.decision}: ${table.evidence.join(' ')}`,
+    }));
+}
+
+function countOwners(live: SeenRulesets): StatusResult['owners'] {
+  const counts = new Map<string, Record<Family, number>>();
+  for (const { family, classified } of live.families) {
+    for (const table of classified.tables.values()) {
+      for (const entry of table.chains.values()) {
+        for (const claim of entry.claims) {
+          const count = counts.get(claim.owner) ?? { ip: 0, ip6: 0 };
+          count[family]++;
+          counts.set(claim.owner, count);
+        }
+      }
+    }
+  }
+  const engine = live.engine.ip === live.engine.ip6 ? live.engine.ip : `${live.engine.ip}/${live.engine.ip6}`;
+  return [...counts]
+    .map(([owner, rules]) => ({ owner, engine, rules }))
+    .sort((a, b) => Number(b.owner === USER) - Number(a.owner === USER) || (a.owner < b.owner ? -1 : 1));
+}

@@ -1,0 +1,49 @@
+// The physical floor: at the kernel's first word one iptables-save, and when that has ended one iptables-restore of a text
+// that was ready before. Plain Node, plain spawn, no parsing, no thought, nothing checked.
+//   node floor.mjs full|edit FILE     FILE: the restore input. It says `ready` when it hears the kernel. Each line on
+//   stdin arms it once; it answers `armed`, then `done`.
+//   full  iptables-save; iptables-restore of the whole ruleset
+//   edit  iptables-save -t filter; iptables-restore --noflush of the smallest edit
+import { spawn, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+
+const [, , kind, file] = process.argv;
+const text = readFileSync(file);
+const saveArgs = kind === 'full' ? ['-c'] : ['-c', '-t', 'filter'];
+const restoreArgs = kind === 'full' ? [] : ['--noflush'];
+/** Events of what was before may still come: it is armed when none came for so long. */
+const QUIET_MS = 60;
+let armed = false;
+let lastMs = 0;
+
+const monitor = spawn('nft', ['monitor'], { stdio: ['ignore', 'pipe', 'inherit'] });
+monitor.stdout.on('data', () => {
+  lastMs = performance.now();
+  if (!armed) return;
+  armed = false;
+  const chunks = [];
+  const save = spawn('iptables-save', saveArgs, { stdio: ['ignore', 'pipe', 'inherit'] });
+  save.stdout.on('data', (chunk) => chunks.push(chunk));
+  save.on('close', () => {
+    Buffer.concat(chunks).toString();
+    const restore = spawn('iptables-restore', restoreArgs, { stdio: ['pipe', 'inherit', 'inherit'] });
+    restore.stdin.end(text);
+    restore.on('close', (code) => console.log(code === 0 ? 'done' : `failed ${code}`));
+  });
+});
+function arm() {
+  if (performance.now() - lastMs < QUIET_MS) return setTimeout(arm, QUIET_MS);
+  armed = true;
+  console.log('armed');
+}
+// nft monitor says nothing when it has joined: a table comes and goes until it is heard.
+const knock = setInterval(() => {
+  if (lastMs === 0) return void spawnSync('nft', ['add table ip knock; delete table ip knock']);
+  clearInterval(knock);
+  console.log('ready');
+}, 100);
+process.stdin.on('data', arm);
+process.stdin.on('end', () => {
+  monitor.kill();
+  process.exit();
+});

@@ -1,0 +1,124 @@
+import { readFileSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { COMMANDS } from '../../src/cli/commands.ts';
+import { VERSION } from '../../src/cli/version.ts';
+import { type FakeTerminal, openFakeTerminal } from './fake-terminal.ts';
+
+let terminal: FakeTerminal;
+
+beforeEach(async () => {
+  terminal = await openFakeTerminal();
+});
+afterEach(() => terminal.close());
+
+describe('the program', () => {
+  it('without an argument, with --help and with help prints the short help', async () => {
+    const bare = await terminal.run('');
+    expect(bare.exitCode).toBe(0);
+    for (const { name } of COMMANDS) expect(bare.out).toContain(`\n  ${name} `.trimEnd());
+    expect(await terminal.run('--help')).toEqual(bare);
+    expect(await terminal.run('help')).toEqual(bare);
+  });
+
+  it('has the version of package.json', async () => {
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+      version: string;
+    };
+    expect(VERSION).toBe(version);
+    expect((await terminal.run('version')).out).toBe(`${version}\n`);
+  });
+
+  it('says nothing of commands that are not there', async () => {
+    const { out } = await terminal.run('');
+    for (const later of ['check', 'apply', 'confirm', 'rollback', 'edit', 'import', 'explain', 'doctor', 'report']) {
+      expect(out).not.toMatch(new RegExp(`^  ${later} `, 'm'));
+      expect((await terminal.run(later)).exitCode).toBe(2);
+    }
+  });
+
+  it.each(COMMANDS.map(({ name }) => name))('explains %s with examples and exit status, on a screen', async (name) => {
+    const help = await terminal.run(`${name} --help`);
+    expect(help).toMatchObject({ exitCode: 0, err: '' });
+    expect(help.out).toContain('EXAMPLES');
+    expect(help.out).toContain('EXIT STATUS');
+    const lines = help.out.split('\n');
+    expect(lines.length).toBeLessThan(40);
+    expect(lines.filter((line) => line.length > 84)).toEqual([]);
+    expect((await terminal.run(`help ${name}`)).out).toBe(help.out);
+  });
+
+  it.each([
+    ['stauts', 'there is no command "stauts" (did you mean "status"?)'],
+    ['diff --jsn', `unknown option '--jsn' (did you mean "--json"?)`],
+    ['--stat=x status', `unknown option '--stat`],
+    ['snapshot lst', 'there is no "lst" (did you mean "list"?)'],
+    ['restore', "missing required argument 'id'"],
+    ['mend --mode mrge', 'expected observe or merge, found "mrge"'],
+    ['mend --trigger what', 'expected spool, found "what"'],
+    ['init --place below', 'expected as-found or above'],
+    ['pause --for soon', 'expected a time as in 90s, 30m, 2h, 1d'],
+    ['log -n many', 'expected a whole number'],
+    ['log --color blue', 'expected auto, always or never'],
+    ['mend --wait long', 'expected seconds'],
+    ['completion tcsh', 'expected bash, zsh or fish'],
+    ['hooks', 'expected install, status or remove'],
+    ['debug merge', 'expected --snapshot BASE'],
+    ['--config /none status', '/none: config-missing'],
+  ])('refuses "%s" with exit 2 and what is right', async (line, message) => {
+    const told = await terminal.run(line);
+    expect(told.err).toContain(message);
+    expect(told).toMatchObject({ exitCode: 2, out: '' });
+  });
+
+  it.each([
+    'init',
+    'mend',
+    'mend --trigger spool',
+    'snapshot',
+    'restore latest',
+    'accept',
+    'pause',
+    'resume',
+    'run',
+    'hooks install',
+    'hooks remove',
+    '--netns x status',
+  ])('refuses "%s" to others than root with exit 7 and one line', async (line) => {
+    const told = await terminal.run(line, { uid: 1000 });
+    expect(told).toMatchObject({ exitCode: 7, out: '' });
+    expect(told.err.trimEnd().split('\n')).toHaveLength(1);
+    expect(told.err).toContain('sudo mendwall');
+  });
+
+  it('takes global options before the command and after it', async () => {
+    const before = await terminal.run('--state /s config show');
+    const after = await terminal.run('config show --state /s');
+    expect(before.out).toContain('"/s"');
+    expect(after).toEqual(before);
+  });
+
+  it('prints a completion for every shell that knows every command', async () => {
+    for (const shell of ['bash', 'zsh', 'fish']) {
+      const { out, exitCode } = await terminal.run(`completion ${shell}`);
+      expect(exitCode).toBe(0);
+      for (const { name } of COMMANDS) expect(out).toContain(name);
+    }
+  });
+
+  it('runs itself again inside a network namespace, with the same words', async () => {
+    terminal.host.files.texts.set('/run/netns/blue', '');
+    const given: (readonly string[])[] = [];
+    const hand = (file: string, args: readonly string[]): Promise<number> => {
+      given.push([file, ...args]);
+      return Promise.resolve(3);
+    };
+    expect((await terminal.run('--netns blue status --json', { hand })).exitCode).toBe(3);
+    expect(given).toEqual([
+      ['ip', 'netns', 'exec', 'blue', 'env', 'MENDWALL_NETNS=blue', 'node', 'mendwall.cjs', 'status', '--json'],
+    ]);
+    expect(await terminal.run('--netns bleu status', { hand })).toMatchObject({
+      exitCode: 2,
+      err: expect.stringContaining('did you mean "blue"') as string,
+    });
+  });
+});

@@ -1,0 +1,128 @@
+import { describe, expect, it } from 'vitest';
+import { OPTIONS, defaultConfigText } from '../src/config-options.ts';
+import { type ConfigRead, printConfigProblem, readConfig, type Setting } from '../src/config.ts';
+import { createFakeFiles } from './fake/files.ts';
+
+const PATH = '/etc/mendwall/mendwall.toml';
+
+function read(files: Readonly<Record<string, string>>, overrides: readonly Setting[] = []): Promise<ConfigRead> {
+  const fake = createFakeFiles();
+  for (const [path, text] of Object.entries(files)) fake.texts.set(path, text);
+  return readConfig(fake, { path: PATH, explicit: false, overrides });
+}
+
+async function problems(text: string): Promise<string[]> {
+  const found = await read({ [PATH]: text });
+  return found.kind === 'problems' ? found.problems.map(printConfigProblem) : [];
+}
+
+async function settings(
+  files: Readonly<Record<string, string>>,
+  overrides: readonly Setting[] = [],
+): Promise<Map<string, Setting>> {
+  const found = await read(files, overrides);
+  if (found.kind === 'problems') throw new Error(found.problems.map(printConfigProblem).join('\n'));
+  return new Map(found.settings.map((setting) => [setting.key, setting]));
+}
+
+describe('the configuration', () => {
+  it('is that of the defaults without a file, with an empty one, and with the one that init writes', async () => {
+    const bare = await read({});
+    expect(bare).toMatchObject({
+      config: {
+        mode: 'observe',
+        onDelete: 'pending',
+        onLoad: 'adopt',
+        repair: true,
+        contention: { budget: 5, windowMs: 60_000 },
+      },
+    });
+    expect(await read({ [PATH]: '' })).toEqual(bare);
+    expect(await read({ [PATH]: defaultConfigText() })).toEqual(bare);
+  });
+
+  it('takes each option that the default file shows, once its # is gone', async () => {
+    const text = defaultConfigText().replace(/^# (\w+ = )/gm, '$1');
+    const found = await settings({ [PATH]: text });
+    for (const { key, initial } of OPTIONS)
+      expect(found.get(key)).toEqual({ key, value: initial, from: expect.stringContaining(`${PATH}:`) as string });
+  });
+
+  it('is read from conf.d after the main file, in the order of the names', async () => {
+    const found = await settings({
+      [PATH]: 'mode = "merge"\n',
+      '/etc/mendwall/conf.d/20-b.toml': 'mode = "merge"\n',
+      '/etc/mendwall/conf.d/10-a.toml': 'mode = "observe"\n',
+      '/etc/mendwall/conf.d/README': 'no = 1',
+    });
+    expect(found.get('mode')).toEqual({ key: 'mode', value: 'merge', from: '/etc/mendwall/conf.d/20-b.toml:1' });
+  });
+
+  it('says where each value came from; the command line wins', async () => {
+    const found = await settings({ [PATH]: '# a\n[libvirt]\n  repair = false\n' }, [
+      { key: 'paths.state', value: '/s', from: '--state' },
+    ]);
+    expect(found.get('libvirt.repair')?.from).toBe(`${PATH}:3`);
+    expect(found.get('paths.state')).toEqual({ key: 'paths.state', value: '/s', from: '--state' });
+    expect(found.get('user.on_load')?.from).toBe('default');
+  });
+
+  it('looks for the spool in the run folder, wherever that is', async () => {
+    expect((await settings({ [PATH]: '[paths]\nrun = "/r"\n' })).get('paths.spool')?.value).toBe('/r/spool');
+    expect((await settings({ [PATH]: '[paths]\nrun = "/r"\nspool = "/x"\n' })).get('paths.spool')?.value).toBe('/x');
+  });
+
+  it.each([
+    [
+      'mode = "merg"\n',
+      `${PATH}:1:1: config-bad-value: key "mode": expected "observe" or "merge", found "merg" (did you mean "merge"?)`,
+    ],
+    [
+      '\n[libvirt]\n  repair = "yes"\n',
+      `${PATH}:3:3: config-bad-value: key "libvirt.repair": expected true or false, found "yes"`,
+    ],
+    [
+      '[contention]\nbudget = 0\n',
+      `${PATH}:2:1: config-bad-value: key "contention.budget": expected a whole number, 1 or more, found 0`,
+    ],
+    [
+      'contention.window_s = 1.5\n',
+      `${PATH}:1:1: config-bad-value: key "contention.window_s": expected a whole number, 1 or more, found 1.5`,
+    ],
+    ['[paths]\nrun = "run"\n', `${PATH}:2:1: config-bad-value: key "paths.run": expected an absolute path`],
+    [
+      '[libvirt]\nrepiar = true\n',
+      `${PATH}:2:1: config-unknown-key: unknown key "libvirt.repiar" (did you mean "libvirt.repair"?)`,
+    ],
+    [
+      'on_delete = "restore"\n',
+      `${PATH}:1:1: config-unknown-key: unknown key "on_delete" (did you mean "user.on_delete"?)`,
+    ],
+    ['a = 1\nmode = \n', `${PATH}:2:8: config-syntax: `],
+  ])('refuses %j with its place, what was expected and the nearest word', async (text, message) => {
+    const [first = ''] = await problems(text);
+    expect(first).toContain(message);
+  });
+
+  it('says all problems at once', async () => {
+    expect(await problems('mode = 1\nfoo = 2\n')).toHaveLength(2);
+  });
+
+  it('refuses a file that others may write', async () => {
+    const fake = createFakeFiles();
+    fake.texts.set(PATH, 'mode = "merge"\n');
+    const stat = await fake.stat(PATH);
+    if (stat === undefined) throw new Error('the file was just written');
+    const files = { ...fake, stat: () => Promise.resolve({ ...stat, mode: 0o664 }) };
+    const found = await readConfig(files, { path: PATH, explicit: false, overrides: [] });
+    expect(found).toMatchObject({
+      kind: 'problems',
+      problems: [{ code: 'config-writable', message: expect.stringContaining('0664') as string }],
+    });
+  });
+
+  it('refuses a file that was asked for and is not there', async () => {
+    const found = await readConfig(createFakeFiles(), { path: '/x.toml', explicit: true, overrides: [] });
+    expect(found).toMatchObject({ problems: [{ code: 'config-missing', file: '/x.toml' }] });
+  });
+});

@@ -1,0 +1,71 @@
+// The packed tarball, installed as a user would: `npm install -g`, into a prefix of its own.
+
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { REPOSITORY } from './namespaces.ts';
+
+let folder = '';
+
+function run(file: string, args: readonly string[], cwd = folder): string {
+  return execFileSync(file, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'mendwall-pack-'));
+  run('npm', ['pack', '--silent', '--pack-destination', folder], REPOSITORY);
+  const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz')) ?? '';
+  run('npm', [
+    'install',
+    '--silent',
+    '--no-audit',
+    '--no-fund',
+    '-g',
+    '--prefix',
+    join(folder, 'prefix'),
+    join(folder, tarball),
+  ]);
+});
+
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe('the packed tarball, installed globally', () => {
+  const mendwall = (...args: string[]): string => run(join(folder, 'prefix/bin/mendwall'), args);
+
+  it('gives a mendwall that runs', () => {
+    expect(mendwall('version').trim()).toMatch(/^\d+\.\d+\.\d+$/);
+  });
+
+  it('has help of man-page quality: examples and exit status for each command', () => {
+    for (const command of [
+      'init',
+      'status',
+      'diff',
+      'snapshot',
+      'restore',
+      'mend',
+      'run',
+      'log',
+      'accept',
+      'pause',
+      'resume',
+      'hooks',
+    ]) {
+      const help = mendwall(command, '--help');
+      expect(help, command).toMatch(/^Usage: mendwall/);
+      expect(help, command).toContain('EXAMPLES');
+      expect(help, command).toContain('EXIT STATUS');
+    }
+  });
+
+  it('brings the hook and the units along', () => {
+    const root = join(folder, 'prefix/lib/node_modules/mendwall');
+    expect(readdirSync(join(root, 'hooks'))).toContain('mendwall-hook');
+    expect(readdirSync(join(root, 'systemd'))).toContain('mendwall.service');
+  });
+});

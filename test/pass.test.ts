@@ -1,0 +1,302 @@
+// One pass at a time on the fake kernel: what it does, what it leaves alone, and what the journal and the memory hold then.
+
+import { describe, expect, it } from 'vitest';
+import type { ChangeSummary } from '../src/merge/decide.ts';
+import { runPass } from '../src/pass.ts';
+import type { Outcome, PassRequest } from '../src/pass-types.ts';
+import { handRequest } from '../src/verbs/hand.ts';
+import { openRoom, type Room } from './guard/machine-room.ts';
+import { liveWord } from './guard/user-word.ts';
+import type { BridgeNetwork } from './generate/libvirt-rules.ts';
+
+const DEFAULT: BridgeNetwork = { name: 'default', bridge: 'virbr0', subnet: '192.168.122.0/24' };
+const USER = `*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+:web - [0:0]
+-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+-A FORWARD -d 192.168.122.10/32 -p tcp -m tcp --dport 80 -j ACCEPT
+-A FORWARD -j web
+-A FORWARD -j REJECT --reject-with icmp-host-prohibited
+-A web -s 10.0.0.0/8 -j ACCEPT
+COMMIT
+*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+-A PREROUTING -i eth0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 192.168.122.10:80
+COMMIT
+`;
+const QUIET: ChangeSummary = {
+  replaced: false,
+  wiped: false,
+  addedAfterWipe: false,
+  neighbour: undefined,
+  byNeighbour: undefined,
+  byOther: false,
+  loader: undefined,
+};
+/** What the monitor told of IPv4's tables. */
+const heard = (change: Partial<ChangeSummary>, tables = ['filter']): Partial<PassRequest> => ({
+  summaries: (family) => new Map(family === 'ip' ? tables.map((table) => [table, { ...QUIET, ...change }]) : []),
+});
+
+interface Bench extends Room {
+  /** What a person does; throws when it fails. */
+  admin(line: string, input?: string): void;
+  pass(more?: Partial<PassRequest>): Promise<Outcome>;
+  live(): string;
+  /** Live texts that the journal kept. */
+  kept(): string[];
+}
+
+/** After init with the slot of libvirt's jumps above the catch-all, and a first pass that put them there. */
+async function bench(user = USER): Promise<Bench> {
+  const room = await openRoom({
+    user,
+    defined: [DEFAULT],
+    before: (libvirt) => [libvirt.netStart(DEFAULT)],
+    place: 'above',
+  });
+  const { kernel, files } = room.machine;
+  const pass = (more: Partial<PassRequest> = {}): Promise<Outcome> =>
+    runPass(room.context(), handRequest('merge', more));
+  const done = await pass();
+  expect(done.kind).toBe('mended');
+  return {
+    ...room,
+    admin(line, input = '') {
+      const { exitCode, stderr } = kernel.foreign(line.split(' '), input);
+      if (exitCode !== 0) throw new Error(`${line}: ${stderr}`);
+    },
+    pass,
+    live: () => kernel.save('ip').replace(/^:mw-.*\n/gm, ''),
+    kept: () => [...files.texts].filter(([path]) => path.includes('/journal/')).map(([, text]) => bare(text)),
+  };
+}
+
+/** Without comment lines, counters and lock chains. */
+const bare = (text: string): string =>
+  text
+    .replace(/^#.*\n|^:mw-.*\n/gm, '')
+    .replace(/^\[\d+:\d+\] /gm, '')
+    .replace(/ \[\d+:\d+\]$/gm, ' [0:0]');
+
+const JUMPS = ['X', 'I', 'O'].map((end) => `-A FORWARD -j LIBVIRT_FW${end}`);
+const displace = (room: Bench): void => {
+  for (const jump of JUMPS) room.admin(`iptables -D${jump.slice(2)}`);
+  for (const jump of [...JUMPS].reverse()) room.admin(`iptables -I${jump.slice(2)}`);
+};
+
+describe('a pass', () => {
+  it('puts back what a neighbour displaced, and a second pass is empty', async () => {
+    const room = await bench();
+    const before = room.live();
+    displace(room);
+    expect(room.live()).not.toBe(before);
+    const outcome = await room.pass(heard({ neighbour: 'libvirt' }));
+    expect(outcome).toMatchObject({
+      kind: 'mended',
+      mended: [{ kind: 'displaced', chain: 'FORWARD', owner: 'libvirt' }],
+    });
+    expect(room.live()).toBe(before);
+    expect(await room.pass(heard({}))).toMatchObject({ kind: 'unchanged', changed: false });
+  });
+
+  it('brings the user’s rules, chains and policies back after a flush, libvirt’s with repair', async () => {
+    const room = await bench();
+    const before = room.live();
+    room.admin('nft flush ruleset');
+    const outcome = await room.pass({ ...heard({ wiped: true }, ['mangle', 'filter', 'nat']), repair: true });
+    expect(outcome.tables.find(({ table }) => table === 'filter')?.decision).toBe('wipe');
+    expect(room.live()).toBe(before);
+    expect(await room.pass({ repair: true })).toMatchObject({ kind: 'unchanged' });
+  });
+
+  it('adopts a load that holds half of the snapshot, says what it dropped, and keeps the old snapshot', async () => {
+    const room = await bench();
+    const old = room.context().memory.snapshotId;
+    room.admin('iptables-restore', USER.replace('-A FORWARD -j web\n', ''));
+    const outcome = await room.pass({ ...heard({ replaced: true, wiped: true, addedAfterWipe: true }), repair: true });
+    expect(outcome.dropped).toEqual(['ip filter -A FORWARD -j web']);
+    expect(outcome.adopted).toBe(room.context().memory.snapshotId);
+    expect(outcome.adopted).not.toBe(old);
+    expect((await room.context().files.store.load(old ?? '')).kind).toBe('snapshot');
+  });
+
+  it('leaves what a person changed, as pending, through later mends', async () => {
+    const room = await bench();
+    room.admin('iptables -D FORWARD -j web');
+    const word = liveWord(room.machine.kernel);
+    expect((await room.pass(heard({ byOther: true }))).drift).toContainEqual(
+      expect.objectContaining({ kind: 'pending', chain: 'FORWARD', text: '-D FORWARD -j web' }),
+    );
+    displace(room);
+    expect(await room.pass(heard({ neighbour: 'libvirt' }))).toMatchObject({ kind: 'mended' });
+    expect(liveWord(room.machine.kernel)).toEqual(word);
+  });
+
+  it('decides nothing of an open burst that lacks user rules', async () => {
+    const room = await bench();
+    room.admin('iptables -F');
+    const flushed = room.live();
+    const outcome = await room.pass({
+      ...heard({ wiped: true }),
+      burstOver: false,
+      scope: [{ family: 'ip', table: 'filter' }],
+    });
+    expect(outcome.kind).toBe('waiting-for-quiet');
+    expect(room.live()).toBe(flushed);
+  });
+
+  it('decides nothing of a burst that went on after the pass was asked for', async () => {
+    const room = await bench();
+    room.admin('iptables -F');
+    const outcome = await room.pass({ ...heard({ wiped: true }), overNow: () => false });
+    expect(outcome).toMatchObject({ overtaken: true, changed: false });
+    expect(await room.pass({ ...heard({ wiped: true }), overNow: () => false, capped: true })).toMatchObject({
+      kind: 'mended',
+    });
+  });
+
+  it('writes nothing in observe mode and in a dry run, and says what it would do', async () => {
+    const room = await bench();
+    displace(room);
+    const displaced = room.live();
+    const commits = room.machine.kernel.generation();
+    for (const more of [{ mode: 'observe' }, { dryRun: true }] as const)
+      expect(await room.pass({ ...heard({ neighbour: 'libvirt' }), ...more })).toMatchObject({
+        kind: 'would-mend',
+        changed: false,
+      });
+    expect(room.live()).toBe(displaced);
+    expect(room.machine.kernel.generation()).toBe(commits);
+  });
+
+  it('changes nothing when the rules cannot be read', async () => {
+    const room = await bench();
+    displace(room);
+    const commits = room.machine.kernel.generation();
+    room.machine.answer('iptables-save', () => ({ stdout: "# Table `nat' is incompatible, use 'nft' tool.\n" }));
+    expect(await room.pass()).toMatchObject({ kind: 'unreadable', changed: false });
+    expect(room.machine.kernel.generation()).toBe(commits);
+  });
+
+  it('only observes while both engines hold rules, and says why', async () => {
+    const room = await bench();
+    room.admin('iptables-legacy -A INPUT -j ACCEPT');
+    displace(room);
+    const outcome = await room.pass(heard({ neighbour: 'libvirt' }));
+    expect(outcome).toMatchObject({ kind: 'would-mend', changed: false });
+    expect(outcome.why).toMatch(/both engines hold rules/);
+  });
+});
+
+describe('a rule that cannot be loaded now', () => {
+  const SET_RULE = '-A INPUT -m set --match-set bad src -j DROP';
+  const withSet = async (): Promise<Bench> => {
+    const room = await bench();
+    room.machine.kernel.sets.add('bad');
+    room.admin(`iptables ${SET_RULE}`);
+    await room.pass(heard({ byOther: true }));
+    room.admin('iptables -F');
+    room.machine.kernel.sets.delete('bad');
+    return room;
+  };
+
+  it('waits, and the others come back in order', async () => {
+    const room = await withSet();
+    const outcome = await room.pass(heard({ wiped: true }));
+    expect(outcome.kind).toBe('mended');
+    expect(outcome.drift).toContainEqual(expect.objectContaining({ kind: 'waiting', text: SET_RULE }));
+    expect(liveWord(room.machine.kernel)['ip filter INPUT']).toEqual([
+      'ACCEPT',
+      '-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT',
+    ]);
+  });
+
+  it('is tried again, and comes back to its place when its set is there', async () => {
+    const room = await withSet();
+    await room.pass(heard({ wiped: true }));
+    expect(await room.pass(heard({}))).toMatchObject({ changed: false });
+    room.machine.kernel.sets.add('bad');
+    expect(await room.pass(heard({}))).toMatchObject({ kind: 'mended' });
+    expect(liveWord(room.machine.kernel)['ip filter INPUT']?.at(-1)).toBe(SET_RULE);
+    expect(room.context().memory.waiting).toEqual([]);
+  });
+});
+
+describe('a race', () => {
+  it('that the kernel notices is read again', async () => {
+    const room = await bench();
+    const before = room.live();
+    displace(room);
+    room.machine.kernel.failNextCommit();
+    expect(await room.pass(heard({ neighbour: 'libvirt' }))).toMatchObject({ kind: 'mended' });
+    expect(room.live()).toBe(before);
+  });
+
+  it('with a load between read and commit fails the whole batch: nobody’s rule is hit, and the load is dealt with', async () => {
+    const room = await bench();
+    displace(room);
+    const other = USER.replace('-A FORWARD -d', '-A FORWARD -s 203.0.113.9/32 -j DROP\n-A FORWARD -d');
+    room.machine.kernel.beforeCommit(() => room.admin('iptables-restore', other));
+    await room.pass({ ...heard({ neighbour: 'libvirt', replaced: true, byOther: true }), repair: true });
+    expect(liveWord(room.machine.kernel)['ip filter FORWARD']?.slice(1)).toEqual(
+      other.split('\n').filter((line) => line.startsWith('-A FORWARD')),
+    );
+  });
+
+  it('with an insertion between read and commit loses nothing', async () => {
+    const room = await bench();
+    displace(room);
+    room.machine.kernel.beforeCommit(() => room.admin('iptables -I FORWARD -s 203.0.113.9/32 -j DROP'));
+    await room.pass(heard({ neighbour: 'libvirt', byOther: true }));
+    expect(liveWord(room.machine.kernel)['ip filter FORWARD']).toHaveLength(5);
+    expect(await room.pass(heard({}))).toMatchObject({ kind: 'unchanged' });
+  });
+
+  it('that never ends is bounded and reported', async () => {
+    const room = await bench();
+    let count = 0;
+    displace(room);
+    room.machine.kernel.inEveryWindow(() => {
+      count++;
+      displace(room);
+    });
+    const outcome = await room.pass(heard({ neighbour: 'libvirt' }));
+    expect(outcome).toMatchObject({ kind: 'failed', why: 'the table changed again after each commit' });
+    expect(count).toBeLessThan(10);
+  });
+});
+
+describe('before each write', () => {
+  it('the journal holds the text that is replaced', async () => {
+    const room = await bench();
+    displace(room);
+    const displaced = room.live();
+    const outcome = await room.pass(heard({ neighbour: 'libvirt' }));
+    expect(room.kept()).toContain(bare(displaced));
+    expect(outcome.kept).toHaveLength(1);
+  });
+
+  it('a journal that cannot hold it stops a plan that takes a text away, and nothing is written', async () => {
+    const room = await bench();
+    room.admin('iptables -A INPUT -s 203.0.113.9/32 -j DROP');
+    const live = room.machine.kernel.save('ip');
+    room.machine.files.fillDisk('/var/lib/mendwall');
+    await expect(room.pass({ authority: 'snapshot' })).rejects.toThrow(/disk is full/);
+    expect(room.machine.kernel.save('ip')).toBe(live);
+  });
+
+  it('but lets a flushed wall be put up again', async () => {
+    const room = await bench();
+    const word = liveWord(room.machine.kernel);
+    room.admin('iptables -F');
+    room.machine.files.fillDisk('/var/lib/mendwall');
+    expect(await room.pass(heard({ wiped: true }))).toMatchObject({ kind: 'mended' });
+    expect(liveWord(room.machine.kernel)).toEqual(word);
+  });
+});
