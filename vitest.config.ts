@@ -10,7 +10,8 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/lab/**', 'test/bench/**'],
-          testTimeout: 30_000,
+          setupFiles: ['test/generate/seed.ts'],
+          testTimeout: 60_000,
         },
       },
       {
@@ -19,6 +20,7 @@ export default defineConfig({
           include: ['test/lab/**/*.lab.ts'],
           fileParallelism: false,
           pool: 'forks',
+          setupFiles: ['test/generate/seed.ts'],
           testTimeout: 240_000,
           hookTimeout: 120_000,
         },

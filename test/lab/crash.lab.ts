@@ -7,10 +7,10 @@ import { expectLibvirtSound, expectSound, type Stage, wallNow } from './deed-che
 import { mendwall, startGuard } from './guard-process.ts';
 import type { Hypervisor } from './host.ts';
 import { seededRandom, upStage } from './scenario-suite.ts';
+import { SEED } from '../generate/seed.ts';
 import { usersOf } from './yardstick.ts';
 
 const TIMES = process.env['LAB_FULL'] === '1' ? 30 : 6;
-const seed = Number(process.env['LAB_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 let running: Hypervisor[] = [];
 
 async function up(engine: 'nft' | 'legacy'): Promise<Stage> {
@@ -35,8 +35,8 @@ const DEEDS: readonly (readonly [name: string, run: (hypervisor: Hypervisor) => 
 
 describe.each(['nft', 'legacy'] as const)('on iptables-%s', (engine) => {
   it(`kill -9 in the middle of a deed, ${TIMES} times: the next guard finds its state whole and puts the rules right`, async () => {
-    console.info(`kill -9 on iptables-${engine}: LAB_SEED=${seed}`);
-    const random = seededRandom(seed);
+    console.info(`kill -9 on iptables-${engine}: SEED=${SEED}`);
+    const random = seededRandom(SEED);
     const { hypervisor, guard: first } = await up(engine);
     const deeds = DEEDS.filter(([name]) => engine === 'nft' || !name.startsWith('nft'));
     let guard = first;

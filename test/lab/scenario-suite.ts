@@ -1,5 +1,5 @@
 // The scenarios of one engine: every deed once, then a random sequence of them. With LAB_FULL=1 ten times each.
-// LAB_SEED=n repeats one random sequence.
+// SEED=n repeats one random sequence.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -8,6 +8,7 @@ import { checkDeed, expectLibvirtSound, type Figures, type Stage, wallNow } from
 import { type Deed, deedsFor } from './deeds.ts';
 import { type GuardRun, initGuard, startGuard } from './guard-process.ts';
 import { type Engine, type Hypervisor, type HypervisorOptions, upHypervisor } from './host.ts';
+import { SEED } from '../generate/seed.ts';
 import { usersOf, type Wall } from './yardstick.ts';
 
 const TIMES = process.env['LAB_FULL'] === '1' ? 10 : 1;
@@ -40,7 +41,7 @@ export async function writeConfig(hypervisor: Hypervisor, text: string): Promise
 
 /** Declares the tests of one engine. */
 export function describeScenarios(engine: Engine): void {
-  describe.each(Array.from({ length: TIMES }, (_, round) => round + 1))(`iptables-${engine}, round %i`, () => {
+  describe.each(Array.from({ length: TIMES }, (_, round) => round + 1))(`iptables-${engine}, round %i`, (round) => {
     describe('each deed ends as it must', () => {
       let stage: Stage;
       const figures: Figures[] = [];
@@ -60,8 +61,8 @@ export function describeScenarios(engine: Engine): void {
     });
 
     it(`a random sequence of ${SEQUENCE_LENGTH} deeds ends as it must after each of them`, async () => {
-      const seed = Number(process.env['LAB_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
-      console.info(`random sequence on iptables-${engine}: LAB_SEED=${seed}`);
+      const seed = SEED + round - 1;
+      console.info(`random sequence on iptables-${engine}: SEED=${seed}`);
       const stage = await upStage(engine);
       try {
         await runSequence(stage, engine, seed);
@@ -79,7 +80,7 @@ async function runSequence(stage: Stage, engine: Engine, seed: number): Promise<
     const users = usersOf(await wallNow(stage.hypervisor));
     const possible = deedsFor(engine).filter((deed) => isPossible(deed, users));
     const deed = possible[Math.floor(random() * possible.length)]!;
-    await checkDeed(stage, { ...deed, name: `${deed.name} (number ${done + 1} of LAB_SEED=${seed})` });
+    await checkDeed(stage, { ...deed, name: `${deed.name} (number ${done + 1} of SEED=${seed})` });
   }
 }
 

@@ -1,6 +1,6 @@
 // Law 4 and point 5 of the first issue: whatever libvirt and the admin do at whatever instant, after quiet nobody's rule is
 // lost, doubled or out of order, and what a person changed by hand stays.
-// INTERLEAVINGS=20000 runs more; SEED=... repeats a run that failed (the seed is printed with the failure).
+// INTERLEAVINGS=20000 SEED=random runs more; SEED=... repeats a run that failed (the seed is printed with the failure).
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -13,11 +13,9 @@ import { runPass } from '../../src/pass.ts';
 import { handRequest } from '../../src/verbs/hand.ts';
 
 const RUNS = Number(process.env['INTERLEAVINGS'] ?? (process.env['LAB_FULL'] === '1' ? 5000 : 25));
-const SEED = process.env['SEED'];
 const PARAMETERS = {
   ...(process.env['FCPATH'] === undefined ? {} : { path: process.env['FCPATH'] }),
   numRuns: RUNS,
-  ...(SEED === undefined ? {} : { seed: Number(SEED) }),
   endOnFailure: process.env['SHRINK'] === '0',
 };
 
@@ -174,7 +172,9 @@ async function holds(scene: Scene): Promise<void> {
     kernel.save('ip'),
   ].join('\n');
   expect(liveWord(kernel), told).toEqual(word);
-  expect(libvirtRulesIn(kernel.save('ip')), told).toEqual(libvirtRulesOf(room.libvirt.active));
+  expect(libvirtRulesIn(kernel.save('ip') + reportedMissing(room, scene.kills)), told).toEqual(
+    libvirtRulesOf(room.libvirt.active),
+  );
   for (const table of kernel.save('ip').split('*')) expect(table.match(/^:mw-/gm)?.length ?? 0, told).toBeLessThan(2);
   for (const more of [{}, { summaries: () => new Map(), repair: true }]) {
     const again = await runPass(room.context(), handRequest('merge', { dryRun: true, ...more }));
@@ -183,6 +183,18 @@ async function holds(scene: Scene): Promise<void> {
       told,
     ).toEqual([]);
   }
+}
+
+/**
+ * One or two rules of libvirt's that went while no guard listened may have been taken out by hand: they are reported, and left to
+ * their owner. With a guard that lives, nothing may be missing.
+ */
+function reportedMissing(room: Room, kills: number): string {
+  const lost = kills === 0 ? [] : (room.guard()?.status().lastOutcome?.drift ?? []);
+  return lost
+    .filter(({ kind, family, text }) => kind === 'foreign-lost' && family === 'ip' && text !== '')
+    .map(({ table, text }) => `*${table}\n${text}\n`)
+    .join('');
 }
 
 const check = (name: string, scenes: fc.Arbitrary<Scene>): void =>
