@@ -1,25 +1,25 @@
 // The slow check: all other sources are hints, and hints can be lost.
-// Guarantees: the check takes at most half a percent of the time, whatever a pass costs, within 10 s and 5 min.
+// Guarantees: the check takes at most a thousandth of the time, whatever a pass costs, within 30 s and 10 min.
 // Does not: check anything; the caller reads, and reports what it cost.
 
 import type { Clock, Timer } from '../host/host.ts';
 import type { Source, SourceHandlers } from './types.ts';
 
-const COST_FACTOR = 200;
-const SHORTEST_MS = 10_000;
-const LONGEST_MS = 300_000;
+const COST_FACTOR = 1000;
+const SHORTEST_MS = 30_000;
+const LONGEST_MS = 600_000;
 
 export interface Backstop extends Source {
   /** What the last full check cost, in ms of wall time. The next one comes one new interval from now. */
   reportCost(costMs: number): void;
 }
 
-/** How long to wait between two checks of that cost: 200 times the cost, at least 10 s, at most 5 min. */
+/** How long to wait between two checks of that cost: 1000 times the cost, at least 30 s, at most 10 min. */
 export function backstopIntervalMs(costMs: number): number {
   return Math.min(Math.max(costMs * COST_FACTOR, SHORTEST_MS), LONGEST_MS);
 }
 
-/** The event source `backstop`. The first check comes after 10 s, since the caller reads everything when it starts. */
+/** The event source `backstop`. The first check comes after 30 s, since the caller reads everything when it starts. */
 export function createBackstop(clock: Clock): Backstop {
   let handlers: SourceHandlers | undefined;
   let timer: Timer | undefined;

@@ -61,7 +61,7 @@ const SECTIONS: Readonly<Record<string, (report: Reporter) => Promise<void> | vo
   wipes,
   hook: (report) => measureHook(report, QUICK ? 20 : 300),
   cli: (report) => measureStarts(report, QUICK ? 3 : 30),
-  idle: (report) => measureIdle(report, QUICK ? 3 : 30),
+  idle: (report) => measureIdle(report, QUICK ? 3 : 120),
   throughput: (report) => measureThroughput(report, QUICK ? [1000, 10_000] : [1000, 10_000, 100_000], QUICK ? 3 : 7),
 };
 
