@@ -2,7 +2,7 @@
 // A burst is everything between two quiets. Commits of our own (known by their sentinel) are not in it.
 
 import type { Author, Commit, TableChange } from './events/types.ts';
-import type { ChangeSummary } from './merge/decide.ts';
+import { type ChangeSummary, NO_CHANGE } from './merge/decide.ts';
 import { loaderOf, neighbourOf } from './observe/author-kind.ts';
 import { isNeighbourChain } from './owners/index.ts';
 import type { Family, TableName } from './ruleset/types.ts';
@@ -52,21 +52,11 @@ export function openBurst(nowMs: number): Burst {
   };
 }
 
-const NOTHING: ChangeSummary = {
-  replaced: false,
-  wiped: false,
-  addedAfterWipe: false,
-  neighbour: undefined,
-  byNeighbour: undefined,
-  byOther: false,
-  loader: undefined,
-};
-
 /** What two bursts say together: the evidence of one whose pass failed counts in the next. */
 export function joinTables(before: Burst['tables'], after: Burst['tables']): Burst['tables'] {
   const tables = new Map(before);
   for (const [key, later] of after) {
-    const first = tables.get(key) ?? NOTHING;
+    const first = tables.get(key) ?? NO_CHANGE;
     tables.set(key, {
       replaced: first.replaced || later.replaced,
       wiped: first.wiped || later.wiped,
@@ -93,7 +83,7 @@ export function addCommit(burst: Burst, commit: Commit, nowMs: number): Burst {
   let wiped = burst.wiped;
   for (const change of commit.changes) {
     const key: TableKey = `${change.family} ${change.table}`;
-    const summary = addChange(tables.get(key) ?? NOTHING, change, commit.author, neighbour);
+    const summary = addChange(tables.get(key) ?? NO_CHANGE, change, commit.author, neighbour);
     tables.set(key, summary);
     if (touchesUser(change)) foreignOnly = false;
     wiped ||= summary.wiped || summary.replaced;

@@ -105,6 +105,12 @@ describe('a pass', () => {
     expect(await room.pass(heard({}))).toMatchObject({ kind: 'unchanged', changed: false });
   });
 
+  it('that looks at one table says nothing of the tables it did not read', async () => {
+    const room = await bench();
+    const outcome = await room.pass({ ...heard({}), scope: [{ family: 'ip', table: 'mangle' }], burstOver: false });
+    expect(outcome).toMatchObject({ kind: 'unchanged', drift: [] });
+  });
+
   it('brings the user’s rules, chains and policies back after a flush, libvirt’s with repair', async () => {
     const room = await bench();
     const before = room.live();

@@ -29,6 +29,17 @@ export interface ChangeSummary {
   readonly loader: string | undefined;
 }
 
+/** Events were heard, and none of them touched the table. */
+export const NO_CHANGE: ChangeSummary = {
+  replaced: false,
+  wiped: false,
+  addedAfterWipe: false,
+  neighbour: undefined,
+  byNeighbour: undefined,
+  byOther: false,
+  loader: undefined,
+};
+
 /** What the state of things says where events do not. */
 export interface ResultEvidence {
   /** The neighbours' rules of this table went with it, or all counters restarted. */

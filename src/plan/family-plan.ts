@@ -1,7 +1,7 @@
 // All that is worked out for one family in one pass: decision, target, plan and drift of each table. Pure.
 
 import type { Classified, ClassifiedTable } from '../classify/classify.ts';
-import { type ChangeSummary, type Decision, decideTable, type ResultEvidence } from '../merge/decide.ts';
+import { type ChangeSummary, type Decision, decideTable, NO_CHANGE, type ResultEvidence } from '../merge/decide.ts';
 import { libvirtReference, withActive } from '../merge/libvirt-reference.ts';
 import { displacementOf, type Drift, duplicateDrift, lossDrift, staleOf } from '../merge/drift.ts';
 import { mergeTable, type TargetTable } from '../merge/merge.ts';
@@ -83,7 +83,8 @@ export function planFamily(given: FamilyInput): FamilyWork {
   const input = { ...given, classified: settleStale(given.classified, given.exists) };
   const { family } = input.classified.ruleset;
   const reference = referenceOf(input);
-  const losses = lossesOf(reference, input.classified);
+  // A table that was not read is not one that lost its rules.
+  const losses = lossesOf(reference, input.classified).filter(({ table }) => input.tables?.includes(table) ?? true);
   const tables = tableNames(input, reference).map((table) => planOne(input, table, reference, losses));
   return {
     family,
@@ -190,19 +191,8 @@ function asWished(table: TableName, wish: UserTable | undefined): Decision {
 }
 
 function summaryOf({ summaries }: FamilyInput, table: TableName): ChangeSummary | undefined {
-  return summaries === undefined ? undefined : (summaries.get(table) ?? QUIET);
+  return summaries === undefined ? undefined : (summaries.get(table) ?? NO_CHANGE);
 }
-
-/** Events were heard, and none of them touched this table. */
-const QUIET: ChangeSummary = {
-  replaced: false,
-  wiped: false,
-  addedAfterWipe: false,
-  neighbour: undefined,
-  byNeighbour: undefined,
-  byOther: false,
-  loader: undefined,
-};
 
 function emptyPlans(family: Family, table: TableName): { plan: TablePlan; inverse: TablePlan } {
   return { plan: { family, table, edits: [] }, inverse: { family, table, edits: [] } };

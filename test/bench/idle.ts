@@ -10,11 +10,14 @@ import { load, start, startGuard } from './world.ts';
 /** One thousandth of one CPU is "no CPU": below it a bare Node lies as well. */
 const NO_CPU_PERCENT = 0.1;
 
+const REST_MS = 15_000;
+
 export async function measureIdle(report: Reporter, seconds: number): Promise<void> {
   load(rulesetOf(1000));
   const guard = await startGuard(3000);
   const bare = start(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], 'by-signal');
-  await sleep(2000);
+  // V8 tidies up for some 10 s after work; measured from there on.
+  await sleep(REST_MS);
   report.progress(`idle: ${seconds} s`);
   const child = childOf(guard.pid);
   const before = [guard.pid, child, bare.pid].map(cpuMs);
