@@ -3,17 +3,9 @@
 // the next event starts another. Does not: decide anything.
 
 import { openSources, type SourceOptions, type Sources } from './guard-sources.ts';
-import {
-  byOf,
-  initialState,
-  isStillOver,
-  mayRepair,
-  type Effect,
-  type Input,
-  type MachineSettings,
-  type State,
-  step,
-} from './machine.ts';
+import { step } from './machine.ts';
+import { byOf, isStillOver, mayRepair } from './machine/passes.ts';
+import { type Effect, initialState, type Input, type MachineSettings, type State } from './machine/types.ts';
 import { askLibvirtToRebuild } from './libvirt-ask.ts';
 import type { GuardEvent, SourceHealth } from './events/types.ts';
 import { isNeighbourChain } from './owners/index.ts';

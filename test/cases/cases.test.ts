@@ -5,7 +5,7 @@
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { addCommit, openBurst } from '../../src/burst.ts';
+import { addCommit, openBurst } from '../../src/machine/burst.ts';
 import { classify, userPartOf } from '../../src/classify/classify.ts';
 import { describeDrift } from '../../src/merge/drift.ts';
 import { parseNetworkXml } from '../../src/observe/networks.ts';

@@ -2,7 +2,7 @@
 // wants. Rules in short hand: `a`..`h` are the user's in FORWARD, `i`..`m` in INPUT, `w` in the user's chain web.
 
 import { describe, expect, it } from 'vitest';
-import { addCommit, openBurst } from '../../src/burst.ts';
+import { addCommit, openBurst } from '../../src/machine/burst.ts';
 import { classify, neighbourPartOf } from '../../src/classify/classify.ts';
 import { type Decision, decideTable, type Situation } from '../../src/merge/decide.ts';
 import { parseDocument } from '../../src/ruleset/iptables/parse.ts';

@@ -1,9 +1,10 @@
 // A pass that fails decides nothing: what was heard stays evidence until a pass succeeds.
 
 import { describe, expect, it } from 'vitest';
-import { type Effect, initialState, type Input, type State, step } from '../src/machine.ts';
-import type { Outcome, PassRequest } from '../src/pass-types.ts';
-import { type Act, commit } from './commits.ts';
+import { step } from '../../src/machine.ts';
+import { type Effect, initialState, type Input, type State } from '../../src/machine/types.ts';
+import type { Outcome, PassRequest } from '../../src/pass-types.ts';
+import { type Act, commit } from '../commits.ts';
 
 const SETTINGS = {
   mode: 'merge',

@@ -1,11 +1,11 @@
 // What the commits of one burst say about each table, before anything is read: the summary decide.ts works with. Pure.
 // A burst is everything between two quiets. Commits of our own (known by their sentinel) are not in it.
 
-import type { Author, Commit, TableChange } from './events/types.ts';
-import { type ChangeSummary, NO_CHANGE } from './merge/decide.ts';
-import { loaderOf, neighbourOf } from './observe/author-kind.ts';
-import { isNeighbourChain } from './owners/index.ts';
-import type { Family, TableName } from './ruleset/types.ts';
+import type { Author, Commit, TableChange } from '../events/types.ts';
+import { type ChangeSummary, NO_CHANGE } from '../merge/decide.ts';
+import { loaderOf, neighbourOf } from '../observe/author-kind.ts';
+import { isNeighbourChain } from '../owners/index.ts';
+import type { Family, TableName } from '../ruleset/types.ts';
 
 export type TableKey = `${Family} ${TableName}`;
 

@@ -7,7 +7,7 @@ import {
   contendedChains,
   noteDisplacement,
   restorePauseMs,
-} from '../src/contention.ts';
+} from '../../src/machine/contention.ts';
 
 const SETTINGS = { budget: 5, windowMs: 60_000 };
 const FORWARD = 'ip filter FORWARD';

@@ -1,8 +1,8 @@
 // What the commits of a burst say about each table; shapes as measured with nft monitor on iptables-nft 1.8.9.
 
 import { describe, expect, it } from 'vitest';
-import { addCommit, type Burst, openBurst } from '../src/burst.ts';
-import { type Act, commit, LIBVIRTD } from './commits.ts';
+import { addCommit, type Burst, openBurst } from '../../src/machine/burst.ts';
+import { type Act, commit, LIBVIRTD } from '../commits.ts';
 
 const burstOf = (...acts: Act[]): Burst =>
   acts.reduce((burst, act, index) => addCommit(burst, commit(act), index), openBurst(0));

@@ -2,11 +2,12 @@
 // in test/guard and test/properties/interleaving.test.ts; passes that fail are in machine-retry.test.ts.
 
 import { describe, expect, it } from 'vitest';
-import type { GuardEvent } from '../src/events/types.ts';
-import { type Effect, initialState, type Input, type MachineSettings, type State, step } from '../src/machine.ts';
-import type { Drift } from '../src/merge/drift.ts';
-import type { Outcome, PassRequest, TableReport } from '../src/pass-types.ts';
-import { type Act, commit, LIBVIRTD } from './commits.ts';
+import type { GuardEvent } from '../../src/events/types.ts';
+import { step } from '../../src/machine.ts';
+import { type Effect, initialState, type Input, type MachineSettings, type State } from '../../src/machine/types.ts';
+import type { Drift } from '../../src/merge/drift.ts';
+import type { Outcome, PassRequest, TableReport } from '../../src/pass-types.ts';
+import { type Act, commit, LIBVIRTD } from '../commits.ts';
 
 const SETTINGS: MachineSettings = {
   mode: 'merge',
