@@ -45,6 +45,13 @@ export function noteDisplacement(
   return { contention: next, change };
 }
 
+/** Somebody wrote into a chain whose order is left alone: its rival is not quiet yet. Others are not touched. */
+export function noteWrite(contention: Contention, chain: string, nowMs: number): Contention {
+  const rivalry = contention.get(chain);
+  if (rivalry?.contended !== true) return contention;
+  return new Map(contention).set(chain, { ...rivalry, timesMs: [...rivalry.timesMs.slice(-1), nowMs] });
+}
+
 /** Ends rivalries that have been quiet for a whole window. */
 export function ageContention(
   contention: Contention,

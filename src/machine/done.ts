@@ -1,6 +1,6 @@
 // What a pass that has ended means: rivals are counted, evidence is kept while it is not dealt with, the next pass begins.
 
-import { contendedChains, noteDisplacement } from './contention.ts';
+import { noteDisplacement } from './contention.ts';
 import type { Drift } from '../merge/drift.ts';
 import type { Outcome, PassRequest } from '../pass-types.ts';
 import { settleRepair, wipeByResult } from './libvirt.ts';
@@ -57,10 +57,7 @@ function keepEvidence(state: State, request: PassRequest, outcome: Outcome): Ste
 
 function countRivals(state: State, outcome: Outcome, nowMs: number): Step {
   const chainOf = (drift: Drift): string => `${drift.family} ${drift.table} ${drift.chain}`;
-  const left = contendedChains(state.contention);
-  const displaced = [...outcome.mended, ...outcome.drift.filter((drift) => left.has(chainOf(drift)))].filter(
-    (drift) => drift.kind === 'displaced',
-  );
+  const displaced = outcome.mended.filter((drift) => drift.kind === 'displaced');
   let contention = state.contention;
   const effects: Effect[] = [];
   for (const drift of displaced) {

@@ -1,7 +1,7 @@
 // What is heard: commits and touched chains of the kernel, hooks and signals of libvirt's, and the quiet after them.
 
 import { addCommit, type Burst, openBurst } from './burst.ts';
-import { restorePauseMs } from './contention.ts';
+import { type Contention, noteWrite, restorePauseMs } from './contention.ts';
 import type { Commit, GuardEvent } from '../events/types.ts';
 import { neighbourOf } from '../observe/author-kind.ts';
 import { isNeighbourChain } from '../owners/index.ts';
@@ -71,10 +71,19 @@ function onCommit(state: State, commit: Commit, nowMs: number): Step {
   );
   const touched = replaced.reduce((places, change) => addPlace(places, change), state.touched);
   const usersConcern = burst.authors[0] === commit.author;
-  let result: Step = { state: { ...state, burst, wipe, waiting, touched }, effects: [] };
+  const contention = noteWrites(state.contention, commit, nowMs);
+  let result: Step = { state: { ...state, burst, wipe, waiting, touched, contention }, effects: [] };
   if (usersConcern) result = join(result, (next) => armSettle(next, nowMs));
   if (byLibvirt) result = join(result, (next) => libvirtWrote(next, nowMs));
   return replaced.length > 0 ? join(result, (next) => look(next, nowMs)) : result;
+}
+
+function noteWrites(contention: Contention, commit: Commit, nowMs: number): Contention {
+  if (contention.size === 0) return contention;
+  const chains = commit.changes.flatMap(({ family, table, ruleChains }) =>
+    ruleChains.map((chain) => `${family} ${table} ${chain}`),
+  );
+  return chains.reduce((noted, chain) => noteWrite(noted, chain, nowMs), contention);
 }
 
 function isWipeOf(
@@ -117,7 +126,11 @@ function onLegacyChanged(state: State, nowMs: number): Step {
     { family: 'ip' as const, table: 'filter' },
     { family: 'ip6' as const, table: 'filter' },
   ];
-  const armed = armSettle({ ...state, burst, touched, waiting: [] }, nowMs);
+  const contention = [...state.contention.keys()].reduce(
+    (noted, chain) => noteWrite(noted, chain, nowMs),
+    state.contention,
+  );
+  const armed = armSettle({ ...state, burst, touched, waiting: [], contention }, nowMs);
   // Who it was is not known: it may be libvirt, whose new rules are remembered, and after a wipe waited for.
   return join(
     join(armed, (next) => libvirtWrote(next, nowMs)),

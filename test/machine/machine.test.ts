@@ -1,5 +1,5 @@
 // The daemon's mind with a clock of numbers: what it asks for at each event, and when. What becomes of it with real passes is
-// in test/guard and test/properties/interleaving.test.ts; passes that fail are in machine-retry.test.ts.
+// in test/guard and test/properties/interleaving.test.ts; passes that fail are in retry.test.ts.
 
 import { describe, expect, it } from 'vitest';
 import type { GuardEvent } from '../../src/events/types.ts';
@@ -418,6 +418,23 @@ describe('contention', () => {
     expect(mind.said()).toEqual(['notice: no longer contended ip filter FORWARD: libvirt is quiet']);
     expect(mind.pass()).toMatchObject({ trigger: 'recovered' });
     expect(mind.pass()?.standDown.size).toBe(0);
+  });
+
+  it('recovers a window after the rival’s last write, however often somebody looks meanwhile', () => {
+    const mind = machine();
+    for (let count = 0; count < 5; count++) (mend(mind), mind.wait(1000));
+    mind.said();
+    const look = (): void => {
+      mind.event({ kind: 'backstop' });
+      mind.end({ drift: [drift('displaced')] });
+    };
+    mind.hear({ parents: [LIBVIRTD], added: 1, chains: ['FORWARD'] });
+    for (let seconds = 0; seconds < 50; seconds += 10)
+      (mind.wait(10_000), mind.pass() !== undefined && mind.end(), look());
+    expect(mind.said()).toEqual([]);
+    for (let seconds = 0; seconds < 30 && mind.pass() === undefined; seconds += 10) mind.wait(10_000);
+    expect(mind.said()).toEqual(['notice: no longer contended ip filter FORWARD: libvirt is quiet']);
+    expect(mind.pass()).toMatchObject({ trigger: 'recovered' });
   });
 
   it('never gives lost rules up: they come back after growing pauses', () => {
