@@ -82,8 +82,9 @@ function isChainWiped({ summary }: Situation, chain: ChainDifference, wish: User
   const before = wish.chains.get(chain.name);
   if (before === undefined) return false;
   const had = ruleTexts(before.items).length;
-  const emptied =
-    had > 0 && chain.gone.length === had && ruleTexts(live.chains.get(chain.name)?.items ?? []).length === 0;
+  const refilled = ruleTexts(live.chains.get(chain.name)?.items ?? []).length > 0;
+  // Rules added in the wipe's own burst are a script's (decide.ts); later ones, before the wipe was mended, are only added.
+  const emptied = had > 0 && chain.gone.length === had && (!refilled || summary?.wiped === true);
   if (before.policy === '-') return emptied && !chain.chainGone && summary?.wiped === true;
   return emptied && (summary === undefined || summary.wiped);
 }

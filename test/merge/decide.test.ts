@@ -87,7 +87,16 @@ const LIBVIRT_REWRITE: Act = { parents: [LIBVIRTD], chains: ['LIBVIRT_FWI'], del
 
 type Row = readonly [what: string, told: Told, kind: Decision['kind'], wanted: string];
 
+const FLUSHED = addCommit(openBurst(0), commit(FLUSH), 0).tables.get('ip filter');
+
 const ROWS: readonly Row[] = [
+  // wipes that could not be mended at once
+  [
+    'a rule added after the burst of a flush, before the flush was mended: it stays in effect, above them',
+    { live: { forward: 'XIOe', input: '', web: '' }, situation: { summary: FLUSHED } },
+    'wipe',
+    'eabcd/ij/w ACCEPT',
+  ],
   // displaced
   [
     'displaced: libvirt’s jumps stand elsewhere, the user’s rules are as they were',
