@@ -42,6 +42,7 @@ export async function openContext(host: Host, config: Config): Promise<OpenedCon
     nonce: () => randomBytes(4).toString('hex'),
     ownSentinels: new Set(),
     unlocked: new Set(),
+    spellings: new Map(),
     cache,
     bootParts: (family) => readBootParts(context, family, savedForms),
   };

@@ -28,6 +28,8 @@ export interface PassContext {
   readonly ownSentinels: Set<string>;
   /** Tables (`ip filter`) that stood without a sentinel when they were last read (nft engine). */
   readonly unlocked: Set<string>;
+  /** How this host's iptables prints rules that were saved otherwise; learnt by reading back. */
+  readonly spellings: Map<string, string>;
   /** Read again by every pass but the fast lane's, and by that one when `stale`: libvirt was heard since. */
   readonly cache: {
     stale: boolean;

@@ -7,6 +7,7 @@ import { observe, type Seen } from './pass-observe.ts';
 import { record } from './pass-record.ts';
 import type { Outcome, PassContext, PassRequest } from './pass-types.ts';
 import { planFamily, type FamilyWork, type Waiting } from './plan/family-plan.ts';
+import { spellingsOf } from './plan/spelling.ts';
 
 /** Reading again after a lost race, a held rule or a commit is bounded: a table that never rests is reported, not chased. */
 const MOST_ROUNDS = 6;
@@ -25,6 +26,7 @@ export async function runPass(context: PassContext, asked: PassRequest): Promise
     const seen = await observe(context, request);
     if (seen.kind === 'unreadable')
       return record(context, request, { kind: 'unreadable', why: seen.why, started, done, kept });
+    for (const applied of done) learnSpellings(context, seen, applied);
     request = asOfNow(request);
     repair &&= request.repairNow?.() ?? true;
     const work = planAll(context, request, seen, held, repair, built);
@@ -57,6 +59,15 @@ export async function runPass(context: PassContext, asked: PassRequest): Promise
   return record(context, request, { kind: 'failed', seen: undefined, work: [], held, started, done, kept });
 }
 
+/** What was committed and reads otherwise is the same rule, in the spelling of this host's iptables. */
+function learnSpellings(context: PassContext, seen: Extract<Seen, { kind: 'rulesets' }>, applied: Applied): void {
+  if (applied.result.kind !== 'committed') return;
+  const live = seen.families.find(({ family }) => family === applied.family)?.classified.ruleset;
+  for (const work of applied.work)
+    for (const [written, printed] of spellingsOf(work, live?.tables.get(work.table)))
+      context.spellings.set(written, printed);
+}
+
 /** A burst that goes on is not judged: what was heard of it until the pass was asked for does not explain what stands now. */
 function asOfNow(request: PassRequest): PassRequest {
   if (!request.burstOver || request.capped === true || request.overNow?.() !== false) return request;
@@ -86,6 +97,7 @@ function planAll(
       waiting: context.memory.waiting,
       held,
       settings: context.settings,
+      spellings: context.spellings,
       byHand: request.authority === 'snapshot',
     }),
   );

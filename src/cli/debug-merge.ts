@@ -67,6 +67,7 @@ function workOf(base: Classified, live: Classified, networks: readonly Network[]
     waiting: [],
     held: [],
     settings: { onDelete: 'restore', onLoad: 'restore' },
+    spellings: new Map(),
   });
 }
 

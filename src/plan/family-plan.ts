@@ -22,6 +22,7 @@ import { missingFrom } from '../ruleset/multiset.ts';
 import type { Family, TableName } from '../ruleset/types.ts';
 import { type NeighbourPart, ruleTexts, type UserChain, type UserPart, type UserTable } from '../ruleset/user-part.ts';
 import { planTable, type TablePlan } from './plan.ts';
+import { respellNeighbours, respellUser, type Spellings } from './spelling.ts';
 
 /** A user rule that iptables cannot load now, and why (its own words). */
 export interface Waiting {
@@ -56,6 +57,8 @@ export interface FamilyInput {
   /** Rules left out of the target in this pass, because iptables refused them just now (or, in the fast lane, before). */
   readonly held: readonly Waiting[];
   readonly settings: Settings;
+  /** How iptables prints rules that were written otherwise. */
+  readonly spellings: Spellings;
   /** The wish is to be put in place exactly (`restore`, `accept`): no decision, and user rules that are not in it go. */
   readonly byHand?: boolean;
 }
@@ -80,9 +83,13 @@ export interface FamilyWork {
 
 /** Classified rules and memory in, plans out. */
 export function planFamily(given: FamilyInput): FamilyWork {
-  const input = { ...given, classified: settleStale(given.classified, given.exists) };
+  const input = {
+    ...given,
+    classified: settleStale(given.classified, given.exists),
+    wish: respellUser(given.wish, given.spellings),
+  };
   const { family } = input.classified.ruleset;
-  const reference = referenceOf(input);
+  const reference = respellNeighbours(referenceOf(input), given.spellings);
   // A table that was not read is not one that lost its rules.
   const losses = lossesOf(reference, input.classified).filter(({ table }) => input.tables?.includes(table) ?? true);
   const tables = tableNames(input, reference).map((table) => planOne(input, table, reference, losses));

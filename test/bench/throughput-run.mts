@@ -46,6 +46,7 @@ function runOnce(live: string, wishText: string, networks: readonly Network[]): 
     waiting: [],
     held: [],
     settings: { onDelete: 'restore', onLoad: 'adopt' },
+    spellings: new Map(),
   });
   const input = work.tables.map(({ plan }) => renderTable(plan, { seen: 'mw-00000000', next: 'mw-11111111' })).join('');
   const { drift } = work;

@@ -33,6 +33,7 @@ export function middle(live: Ruleset, { wish, known, networks, summaries, input 
     waiting: [],
     held: [],
     settings: { onDelete: 'pending', onLoad: 'adopt' },
+    spellings: new Map(),
     ...input,
   });
 }
