@@ -16,7 +16,7 @@ import type { Commit, GuardEvent } from './events/types.ts';
 import { describeAuthor } from './observe/author.ts';
 import { neighbourOf } from './observe/author-kind.ts';
 import type { Drift } from './merge/drift.ts';
-import { isNeighbourChain } from './owners/index.ts';
+import { isLibvirts, isNeighbourChain } from './owners/index.ts';
 import type { Mode, Outcome, PassRequest } from './pass-types.ts';
 import type { Family, TableName } from './ruleset/types.ts';
 
@@ -243,7 +243,8 @@ function onCommit(state: State, commit: Commit, nowMs: number): Step {
   const touched = replaced.reduce((places, change) => addPlace(places, change), state.touched);
   const usersConcern = burst.authors[0] === commit.author;
   let result: Step = { state: { ...state, burst, wipe, waiting, touched }, effects: [] };
-  if (usersConcern) result = join(result, (next) => armSettle(next, nowMs));
+  // Another neighbour's rewrite of its own chains is over soon, too, and what stands then is its word.
+  if (usersConcern || !byLibvirt) result = join(result, (next) => armSettle(next, nowMs));
   if (byLibvirt) result = join(result, (next) => libvirtWrote(next, nowMs));
   return replaced.length > 0 ? join(result, (next) => look(next, nowMs)) : result;
 }
@@ -498,9 +499,7 @@ function keepEvidence(state: State, request: PassRequest, outcome: Outcome): Ste
 /** Without events a wipe is known by its result; libvirt's part goes back after a quiet, since libvirt may be at it. */
 function wipeByResult(state: State, request: PassRequest, outcome: Outcome, nowMs: number): Step {
   if (request.summaries !== undefined || state.wipe !== undefined) return quiet(state);
-  const lost = outcome.drift.filter(
-    (drift) => drift.kind === 'foreign-lost' || drift.kind === 'foreign-unhooked',
-  ).length;
+  const lost = outcome.drift.filter(isLibvirtsLoss).length;
   const decided = outcome.tables.some(
     (table) => table.decision === 'wipe' || table.decision === 'load' || table.decision === 'replaced',
   );
@@ -509,6 +508,11 @@ function wipeByResult(state: State, request: PassRequest, outcome: Outcome, nowM
     state: { ...state, wipe: { atMs: nowMs, libvirtSince: nowMs - state.libvirtMs < LIBVIRT_QUIET_MS } },
     effects: [{ kind: 'timer', name: 'libvirt', ms: LIBVIRT_QUIET_MS }],
   };
+}
+
+/** What other neighbours lost is reported, never repaired. */
+function isLibvirtsLoss({ kind, owner }: Drift): boolean {
+  return (kind === 'foreign-lost' || kind === 'foreign-unhooked') && isLibvirts(owner);
 }
 
 function countRivals(state: State, outcome: Outcome, nowMs: number): Step {
@@ -553,7 +557,7 @@ function repairWhenQuiet(state: State, nowMs: number): Step {
 /** After a pass at rest: is libvirt's part whole? If not, and libvirt is quiet, it is asked to rebuild; bounded. */
 function settleRepair(state: State, request: PassRequest, outcome: Outcome, nowMs: number): Step {
   if (outcome.kind === 'unreadable' || outcome.kind === 'failed') return quiet(state);
-  const lost = outcome.drift.filter((drift) => drift.kind === 'foreign-lost' || drift.kind === 'foreign-unhooked');
+  const lost = outcome.drift.filter(isLibvirtsLoss);
   const overlapped = state.wipe?.libvirtSince === true;
   if (lost.length === 0) {
     if (!request.repair && mayWrite(state) && hasCopies(outcome)) return repairWhenQuiet(state, nowMs);

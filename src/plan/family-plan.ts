@@ -4,7 +4,7 @@ import type { Classified, ClassifiedTable } from '../classify/classify.ts';
 import { type ChangeSummary, type Decision, decideTable, type ResultEvidence } from '../merge/decide.ts';
 import { libvirtReference, withActive } from '../merge/libvirt-reference.ts';
 import { displacementOf, type Drift, duplicateDrift, lossDrift, staleOf } from '../merge/drift.ts';
-import { mergeTable, type TargetTable } from '../merge/merge.ts';
+import { isTheirsToMake, mergeTable, type TargetTable } from '../merge/merge.ts';
 import {
   duplicatesOf,
   foreignTable,
@@ -74,7 +74,10 @@ export interface TableWork {
 export interface FamilyWork {
   readonly family: Family;
   readonly tables: readonly TableWork[];
+  /** libvirt's, which mendwall repairs. */
   readonly losses: readonly Loss[];
+  /** User rules in a neighbour's chain that is gone: they wait for the neighbour to make it again. */
+  readonly homeless: readonly Waiting[];
   readonly drift: readonly Drift[];
 }
 
@@ -84,11 +87,15 @@ export function planFamily(given: FamilyInput): FamilyWork {
   const { family } = input.classified.ruleset;
   const reference = referenceOf(input);
   const losses = lossesOf(reference, input.classified);
-  const tables = tableNames(input, reference).map((table) => planOne(input, table, reference, losses));
+  const homeless = homelessRules(input);
+  const tables = tableNames(input, reference).map((table) =>
+    planOne({ ...input, held: [...input.held, ...homeless] }, table, reference, losses),
+  );
   return {
     family,
     tables,
     losses,
+    homeless,
     // Only for the record, so after the commit: what is shadowed takes as long to find as the plan (measured).
     get drift() {
       return [
@@ -106,6 +113,24 @@ export function planFamily(given: FamilyInput): FamilyWork {
 function referenceOf({ known, networks, classified, exists }: FamilyInput): NeighbourPart {
   const active = libvirtReference(classified.ruleset.family, networks ?? [], classified);
   return known === undefined ? active : restorable(withActive(known, active), exists);
+}
+
+/** The user's rules in chains that a neighbour made, where the chain is gone and mendwall does not make it. */
+function homelessRules({ wish, classified }: FamilyInput): Waiting[] {
+  const { family } = wish;
+  return [...wish.tables.values()].flatMap((table) =>
+    [...table.chains.values()]
+      .filter((chain) => isTheirsToMake(chain) && classified.tables.get(table.name)?.chains.has(chain.name) !== true)
+      .flatMap((chain) =>
+        ruleTexts(chain.items).map((text) => ({
+          family,
+          table: table.name,
+          chain: chain.name,
+          text,
+          why: `chain ${chain.name} is gone, and its program's to make`,
+        })),
+      ),
+  );
 }
 
 function tableNames({ tables, classified, wish }: FamilyInput, reference: NeighbourPart): TableName[] {
