@@ -25,6 +25,8 @@ export function decideChains(situation: Situation, wish: UserTable, live: UserTa
         chain.name,
         restoredChain(situation, before, live.chains.get(chain.name), verdict === 'wipe' ? 'wish' : 'live'),
       );
+    // No rule of the user's is left in it.
+    else if (!live.chains.has(chain.name) && isTakenByItsOwner(situation, chain)) chains.delete(chain.name);
   }
   const kinds = new Set(verdicts.values());
   const kind = kinds.has('wipe') ? 'wipe' : kinds.has('damage') ? 'damage' : 'pending';

@@ -1,7 +1,28 @@
 // OpenStack neutron's iptables manager. It edits built-in chains by rule number and deletes what stands twice in them,
 // whoever wrote it. neutron-filter-top is shared: neutron keeps others' rules in there, below its own.
 
+import { escaped } from './claim-neighbours.ts';
 import { neighbour } from './neighbour.ts';
+
+/** neutron/agent/linux/iptables_comments.py, and the zones of iptables_firewall.py */
+const COMMENTS = [
+  'Direct incoming traffic from VM to the security group chain.',
+  'Direct traffic from the VM interface to the security group chain.',
+  'Direct packets associated with a known session to the RETURN chain.',
+  'Jump to the VM specific chain.',
+  'Perform source NAT on outgoing traffic.',
+  'Default drop rule for unmatched traffic.',
+  'Send unmatched traffic to the fallback chain.',
+  'Allow DHCP client traffic.',
+  'Allow IPv6 ICMP traffic.',
+  'Allow traffic from defined IP/MAC pairs.',
+  'Accept all packets when port security is disabled.',
+  'Drop IPv6 Router Advts from VM Instance.',
+  'Drop traffic without an IP/MAC allow rule.',
+  'Drop packets that ', // appear related to an existing connection (e.g. TCP ACK/FIN) but do not have an entry in conntrack.
+  'Prevent DHCP Spoofing by VM.',
+  'Set zone for ', // bcdef01-01
+];
 
 export const openstackNeutron = neighbour({
   id: 'openstack-neutron',
@@ -11,6 +32,7 @@ export const openstackNeutron = neighbour({
     { name: 'neutron-postrouting-bottom', users: ['-A POSTROUTING -j neutron-postrouting-bottom'] },
     { name: 'neutron-*', form: /^neutron-[a-z0-9-]{1,8}-[A-Za-z0-9_-]+$/ }, // neutron-linuxbri-sg-chain
   ],
+  comments: new RegExp(`^(?:${COMMENTS.map(escaped).join('|')})`),
   programs: [
     { name: /^neutron-/, reach: 4 }, // python3 /usr/bin/neutron-rootwrap ...
     { name: /^privsep-helper$/, argument: '/neutron', reach: 4 }, // ... --config-file /etc/neutron/neutron.conf
