@@ -18,7 +18,7 @@ import { reslot } from '../merge/reslot.ts';
 import { shadowedIn } from '../merge/shadowed.ts';
 import { weave } from '../merge/weave.ts';
 import type { Network } from '../ruleset/network.ts';
-import { missingFrom } from '../ruleset/multiset.ts';
+import { missingFrom, sameSequence } from '../ruleset/multiset.ts';
 import type { Family, TableName } from '../ruleset/types.ts';
 import { type NeighbourPart, ruleTexts, type UserChain, type UserPart, type UserTable } from '../ruleset/user-part.ts';
 import { planTable, type TablePlan } from './plan.ts';
@@ -280,8 +280,16 @@ function withHeld(
     const keep = new Set(held.filter((rule) => rule.chain === name).map((rule) => rule.text));
     const only = ruleTexts(before.items).filter((text) => texts.includes(text) || keep.has(text));
     if (missingFrom(only, texts).length === 0) continue;
-    const order = weave(texts, only).map((text) => ({ owner: 'user', text }));
-    chains.set(name, { ...now, items: reslot(now.items, order, isGuestBridge) });
+    const order = weave(texts, only);
+    // The same rules in the same order: then the slots are where they were, too, also those with held rules alone around them.
+    const items = sameSequence(order, ruleTexts(before.items))
+      ? before.items
+      : reslot(
+          now.items,
+          order.map((text) => ({ owner: 'user', text })),
+          isGuestBridge,
+        );
+    chains.set(name, { ...now, items });
   }
   return { name: next.name, chains };
 }
