@@ -100,7 +100,9 @@ export function addCommit(burst: Burst, commit: Commit, nowMs: number): Burst {
     wiped ||= summary.wiped || summary.replaced;
   }
   const onlyLibvirts =
-    foreignOnly && (neighbour === undefined || isLibvirts(neighbour)) && commit.changes.some((change) => isLibvirts(chainsOwner(change)));
+    foreignOnly &&
+    (neighbour === undefined || isLibvirts(neighbour)) &&
+    commit.changes.some((change) => isLibvirts(chainsOwner(change)));
   const libvirt = neighbour === 'libvirt' ? 'seen' : onlyLibvirts ? (burst.libvirt ?? 'inferred') : burst.libvirt;
   const byLibvirt = neighbour === 'libvirt' || onlyLibvirts;
   return {

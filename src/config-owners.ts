@@ -55,7 +55,11 @@ function unknownKeys(fields: Fields): OwnerProblem[] {
 
 function bad(key: string | undefined, expected: string, found: unknown): OwnerProblem {
   const what = key === undefined ? '[[owners]]' : `key "owners.${key}"`;
-  return { code: 'config-bad-value', key, message: `${what}: ${expected}, found ${JSON.stringify(found) ?? 'nothing'}` };
+  return {
+    code: 'config-bad-value',
+    key,
+    message: `${what}: ${expected}, found ${JSON.stringify(found) ?? 'nothing'}`,
+  };
 }
 
 function problemsOf({ name, chains, comment, top, repair }: Fields, taken: readonly string[]): OwnerProblem[] {
@@ -80,9 +84,12 @@ function problemsOf({ name, chains, comment, top, repair }: Fields, taken: reado
 function chainProblems(chain: unknown): OwnerProblem[] {
   if (typeof chain !== 'string' || !CHAIN.test(chain))
     return [bad('chains', 'expected a chain’s name, or two or more characters of it and "*" at the end', chain)];
-  if (BUILTIN.test(chain)) return [bad('chains', 'expected a chain that the program makes; built-in chains are shared', chain)];
+  if (BUILTIN.test(chain))
+    return [bad('chains', 'expected a chain that the program makes; built-in chains are shared', chain)];
   const owner = ownerOfChain(chain.replace('*', 'X'));
-  return owner === undefined ? [] : [bad('chains', `expected chains that nobody else has (these are ${owner}’s)`, chain)];
+  return owner === undefined
+    ? []
+    : [bad('chains', `expected chains that nobody else has (these are ${owner}’s)`, chain)];
 }
 
 function ownerOf({ name, chains, comment, top, repair }: Fields): Neighbour {

@@ -149,11 +149,7 @@ async function writableByOthers(files: ConfigFiles, path: string): Promise<Confi
   };
 }
 
-async function parseToml(
-  file: string,
-  text: string,
-  taken: readonly string[],
-): Promise<Omit<FileSettings, 'exists'>> {
+async function parseToml(file: string, text: string, taken: readonly string[]): Promise<Omit<FileSettings, 'exists'>> {
   if (!/^[^#\n]*\S/m.test(text.replace(/^\s*#.*$/gm, ''))) return { settings: [], problems: [], owners: [] };
   const { parse, TomlError } = await import('smol-toml');
   try {

@@ -111,7 +111,9 @@ function lostAfter({ memory }: PassContext, request: PassRequest, ending: Ending
     const summaries = request.summaries?.(family);
     const writers = new Set([...(summaries?.values() ?? [])].flatMap((summary) => summary.writers ?? []));
     const wiped = (table: string): boolean =>
-      tables.some((work) => work.table === table && work.plan.family === family && isWiped(work, summaries?.get(table)));
+      tables.some(
+        (work) => work.table === table && work.plan.family === family && isWiped(work, summaries?.get(table)),
+      );
     const now = newlyLost(memory.known[family], classified, { wiped, writers });
     return joinLost(stillLost(lost, classified, writers), now);
   }, before);

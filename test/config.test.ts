@@ -154,14 +154,26 @@ describe('the configuration', () => {
       ['name = "Acme"\nchains = ["A-*"]', '2:1: config-bad-value: key "owners.name": expected small letters'],
       ['name = "docker"\nchains = ["A-*"]', '2:1: config-bad-value: key "owners.name": expected a name that no other'],
       ['name = "acme"', '1:1: config-bad-value: [[owners]]: expected "chains" or "comment"'],
-      ['chains = ["A-*"]', '1:1: config-bad-value: key "owners.name": expected small letters, digits and "-", as in "acme-agent", found nothing'],
+      [
+        'chains = ["A-*"]',
+        '1:1: config-bad-value: key "owners.name": expected small letters, digits and "-", as in "acme-agent", found nothing',
+      ],
       ['name = "acme"\n  chains = ["*"]', '3:3: config-bad-value: key "owners.chains"'],
       ['name = "acme"\nchains = "ACME"', '3:1: config-bad-value: key "owners.chains": expected a list'],
-      ['name = "acme"\nchains = ["FORWARD"]', '3:1: config-bad-value: key "owners.chains": expected a chain that the program makes'],
+      [
+        'name = "acme"\nchains = ["FORWARD"]',
+        '3:1: config-bad-value: key "owners.chains": expected a chain that the program makes',
+      ],
       ['name = "acme"\nchains = ["LIBVIRT_FWI"]', 'these are libvirt’s'],
       ['name = "acme"\ncomment = "a*b"', '3:1: config-bad-value: key "owners.comment"'],
-      ['name = "acme"\nchains = ["A-*"]\ntop = "yes"', '4:1: config-bad-value: key "owners.top": expected true or false, found "yes"'],
-      ['name = "acme"\nchain = ["A-*"]', '3:1: config-unknown-key: unknown key "chain" in [[owners]] (did you mean "chains"?)'],
+      [
+        'name = "acme"\nchains = ["A-*"]\ntop = "yes"',
+        '4:1: config-bad-value: key "owners.top": expected true or false, found "yes"',
+      ],
+      [
+        'name = "acme"\nchain = ["A-*"]',
+        '3:1: config-unknown-key: unknown key "chain" in [[owners]] (did you mean "chains"?)',
+      ],
     ])('says what is wrong, with file and line: %s', async (text, expected) => {
       const found = await problems(`[[owners]]\n${text}\n`);
       expect(found.join('\n')).toContain(expected);

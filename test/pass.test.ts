@@ -317,15 +317,21 @@ COMMIT
 `;
   const USERS = '-A DOCKER-USER -s 203.0.113.66/32 -j DROP';
   const lostOf = ({ drift }: Outcome): string[] =>
-    drift.filter(({ kind }) => kind.startsWith('foreign-')).map(({ kind, owner, evidence }) => `${kind} ${owner}: ${evidence}`);
+    drift
+      .filter(({ kind }) => kind.startsWith('foreign-'))
+      .map(({ kind, owner, evidence }) => `${kind} ${owner}: ${evidence}`);
 
   /** The bench with Docker and fail2ban on it; the user's rule in DOCKER-USER is in the snapshot. */
   async function crowded(): Promise<Bench> {
-    const [head, ...rules] = NEIGHBOURS.split('\n').slice(1, -2).reduce<[string[], ...string[]]>(
-      ([chains, ...lines], line) => (line.startsWith(':') ? [[...chains, line], ...lines] : [chains, ...lines, line]),
-      [[]],
+    const [head, ...rules] = NEIGHBOURS.split('\n')
+      .slice(1, -2)
+      .reduce<[string[], ...string[]]>(
+        ([chains, ...lines], line) => (line.startsWith(':') ? [[...chains, line], ...lines] : [chains, ...lines, line]),
+        [[]],
+      );
+    const room = await bench(
+      USER.replace(':web', `${head.join('\n')}\n:web`).replace('-A web', `${rules.join('\n')}\n-A web`),
     );
-    const room = await bench(USER.replace(':web', `${head.join('\n')}\n:web`).replace('-A web', `${rules.join('\n')}\n-A web`));
     expect((await room.pass({ neighboursQuiet: true })).kind).toBe('unchanged');
     const context = room.context();
     expect(context.memory.known.ip?.tables.get('filter')?.get('f2b-sshd')?.owner).toBe('fail2ban');
@@ -341,7 +347,11 @@ COMMIT
     ];
     const first = await room.pass({ ...heard({ wiped: true }), repair: true });
     expect(first.kind).toBe('mended');
-    expect(lostOf(first).map((line) => line.replace(/ \(.*$/, '')).sort()).toEqual(told);
+    expect(
+      lostOf(first)
+        .map((line) => line.replace(/ \(.*$/, ''))
+        .sort(),
+    ).toEqual(told);
     // Said again, from memory, but nothing is done about it, and libvirt's word is not its own.
     for (const more of [heard({}), { neighboursQuiet: true }, { dryRun: true }]) {
       const again = await room.pass(more);
@@ -361,7 +371,11 @@ COMMIT
     room.admin('iptables -X f2b-sshd');
     room.admin('iptables -D FORWARD -o docker0 -j DOCKER');
     const before = room.live();
-    for (const more of [heard({ neighbour: 'fail2ban', writers: ['fail2ban', 'docker'] }), { neighboursQuiet: true }, {}]) {
+    for (const more of [
+      heard({ neighbour: 'fail2ban', writers: ['fail2ban', 'docker'] }),
+      { neighboursQuiet: true },
+      {},
+    ]) {
       const outcome = await room.pass(more);
       expect(outcome).toMatchObject({ kind: 'unchanged', changed: false });
       expect(lostOf(outcome)).toEqual([]);
@@ -376,14 +390,22 @@ COMMIT
     expect(room.live()).not.toContain('DOCKER-USER');
     const waiting = outcome.drift.filter(({ kind }) => kind === 'waiting');
     expect(waiting).toMatchObject([{ chain: 'DOCKER-USER', text: USERS }]);
-    expect(await room.pass(heard({}))).toMatchObject({ kind: 'unchanged', tables: expect.not.arrayContaining([expect.objectContaining({ decision: 'pending' })]) as unknown });
+    expect(await room.pass(heard({}))).toMatchObject({
+      kind: 'unchanged',
+      tables: expect.not.arrayContaining([expect.objectContaining({ decision: 'pending' })]) as unknown,
+    });
     // dockerd starts; who it was could not be read.
-    room.admin('iptables-restore --noflush', '*filter\n:DOCKER-USER - [0:0]\n-I FORWARD 1 -j DOCKER-USER\n-A DOCKER-USER -j RETURN\nCOMMIT\n');
+    room.admin(
+      'iptables-restore --noflush',
+      '*filter\n:DOCKER-USER - [0:0]\n-I FORWARD 1 -j DOCKER-USER\n-A DOCKER-USER -j RETURN\nCOMMIT\n',
+    );
     const back = await room.pass(heard({ byOther: true }));
     expect(back.changed).toBe(true);
-    const inside = room.live().split('\n').filter((line) => line.startsWith('-A DOCKER-USER'));
+    const inside = room
+      .live()
+      .split('\n')
+      .filter((line) => line.startsWith('-A DOCKER-USER'));
     expect(inside).toEqual([USERS, '-A DOCKER-USER -j RETURN']);
     expect((await room.pass(heard({}))).drift.filter(({ kind }) => kind === 'waiting')).toEqual([]);
   });
 });
-

@@ -121,7 +121,5 @@ export function lostDrift(lost: readonly LostNeighbour[]): Drift[] {
 export function remedyOf(owner: OwnerId): string {
   const repair = neighbourById(owner)?.repair;
   const note = repair?.note === undefined ? '' : ` (${repair.note})`;
-  return repair?.command === undefined
-    ? `no command puts it right${note}`
-    : `puts it right: ${repair.command}${note}`;
+  return repair?.command === undefined ? `no command puts it right${note}` : `puts it right: ${repair.command}${note}`;
 }

@@ -50,8 +50,10 @@ export const docker = neighbour({
   programs: [{ name: /^dockerd(-current|-ce)?$/, reach: 1 }], // dockerd
   slot: 'none',
   habits: {
-    start: 'inserts at the top of FORWARD, DOCKER-USER first; sets the policy of FORWARD to DROP if it switched forwarding on',
-    reload: 'on a restart, a new network and firewalld’s Reloaded: its jumps and docker0 go to the top again, the rest is checked',
+    start:
+      'inserts at the top of FORWARD, DOCKER-USER first; sets the policy of FORWARD to DROP if it switched forwarding on',
+    reload:
+      'on a restart, a new network and firewalld’s Reloaded: its jumps and docker0 go to the top again, the rest is checked',
     stop: 'leaves everything; `docker stop` takes the container’s rules away',
   },
   repair: {
@@ -60,5 +62,6 @@ export const docker = neighbour({
     note: 'may restart containers; `docker network create` repairs a part only',
   },
   verified: 'writers/docker',
-  source: 'docker.io 20.10.24 and 26.1.5 (byte-identical rules); DOCKER-FORWARD, -BRIDGE, -CT, -INTERNAL from the source of Docker 28',
+  source:
+    'docker.io 20.10.24 and 26.1.5 (byte-identical rules); DOCKER-FORWARD, -BRIDGE, -CT, -INTERNAL from the source of Docker 28',
 });

@@ -54,11 +54,13 @@ export const firewalld = neighbour({
   programs: [{ name: /^firewalld$/, reach: 1 }], // python3 /usr/sbin/firewalld
   slot: 'kept',
   habits: {
-    start: 'up to 1.3 flushes every table of everybody, with both backends, then writes its own; since 2.0 only with a direct rule',
+    start:
+      'up to 1.3 flushes every table of everybody, with both backends, then writes its own; since 2.0 only with a direct rule',
     reload: 'the same flush; `Reloaded` on the bus at its end; libvirt and Docker rebuild on that signal',
     stop: 'the same flush, without a signal',
   },
   repair: { command: 'firewall-cmd --reload', onRequest: true, note: 'flushes the rules of everybody else' },
   verified: 'writers/firewalld-iptables',
-  source: 'firewalld 1.3.3 with its iptables backend on Debian 12; a direct rule of the nftables backend has no mark and counts as yours',
+  source:
+    'firewalld 1.3.3 with its iptables backend on Debian 12; a direct rule of the nftables backend has no mark and counts as yours',
 });

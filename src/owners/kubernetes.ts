@@ -14,7 +14,11 @@ export const kubernetes = neighbour({
     reload: 'every 30 s looks for a canary chain, and then writes everything anew',
     stop: 'leaves everything',
   },
-  repair: { command: undefined, onRequest: false, note: 'by itself within a minute, except after a flush of the nat table alone' },
+  repair: {
+    command: undefined,
+    onRequest: false,
+    note: 'by itself within a minute, except after a flush of the nat table alone',
+  },
   verified: 'unverified',
   source: 'Kubernetes’ pkg/proxy/iptables and pkg/util/iptables, read; not run',
 });

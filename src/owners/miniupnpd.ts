@@ -18,7 +18,11 @@ export const miniupnpd = neighbour({
     reload: 'its own chains',
     stop: 'its script takes them away',
   },
-  repair: { command: 'systemctl restart miniupnpd', onRequest: false, note: 'forwarded ports come when they are asked for again' },
+  repair: {
+    command: 'systemctl restart miniupnpd',
+    onRequest: false,
+    note: 'forwarded ports come when they are asked for again',
+  },
   verified: 'unverified',
   source: 'miniupnpd 2.3.1’s nft backend run; the chains of its iptables backend from its scripts',
 });

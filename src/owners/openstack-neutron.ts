@@ -40,7 +40,8 @@ export const openstackNeutron = neighbour({
   slot: 'none',
   habits: {
     start: 'places 1 and 2 of FORWARD and OUTPUT, 1 of INPUT',
-    reload: 'moves others’ rules below its own, deletes second copies of anybody’s rules in built-in chains, and what is not its own in its chains',
+    reload:
+      'moves others’ rules below its own, deletes second copies of anybody’s rules in built-in chains, and what is not its own in its chains',
     stop: 'leaves everything',
   },
   repair: {

@@ -18,7 +18,8 @@ export const proxmox = neighbour({
   slot: 'none',
   habits: {
     start: 'appends one jump to each built-in chain if there is none',
-    reload: 'every 10 s compares the checksum of its chains and writes what differs; does not look where its jump stands',
+    reload:
+      'every 10 s compares the checksum of its chains and writes what differs; does not look where its jump stands',
     stop: 'takes all of its own away',
   },
   repair: { command: undefined, onRequest: false, note: 'by itself within ten seconds' },

@@ -13,7 +13,11 @@ export const rackconnect = neighbour({
     reload: 'the same, whenever a network policy changes',
     stop: 'leaves everything',
   },
-  repair: { command: undefined, onRequest: false, note: 'its automation, from outside, at the next change of a policy' },
+  repair: {
+    command: undefined,
+    onRequest: false,
+    note: 'its automation, from outside, at the next change of a policy',
+  },
   verified: 'unverified',
   source: 'Rackspace’s documentation of RackConnect v2; not run',
 });

@@ -19,5 +19,6 @@ export const shorewall = neighbour({
   },
   repair: { command: 'shorewall reload', onRequest: true, note: 'replaces the rules of everybody else' },
   verified: 'unverified',
-  source: 'shorewall 5.2.8 on Debian 12, run; no capture kept here. Its nat and mangle tables have no mark and count as yours',
+  source:
+    'shorewall 5.2.8 on Debian 12, run; no capture kept here. Its nat and mangle tables have no mark and count as yours',
 });

@@ -13,7 +13,11 @@ export const tailscale = neighbour({
     reload: 'none; does not notice a flush',
     stop: '`tailscale down` takes its own away',
   },
-  repair: { command: 'systemctl restart tailscaled', onRequest: true, note: 'connections through it break for a moment' },
+  repair: {
+    command: 'systemctl restart tailscaled',
+    onRequest: true,
+    note: 'connections through it break for a moment',
+  },
   verified: 'unverified',
   source: 'Tailscale’s util/linuxfw, read; not run',
 });

@@ -5,7 +5,10 @@ import { neighbour } from './neighbour.ts';
 export const ufw = neighbour({
   id: 'ufw',
   title: 'ufw',
-  chains: [{ name: 'ufw-*', form: /^ufw-[a-z0-9-]+$/ }, { name: 'ufw6-*', form: /^ufw6-[a-z0-9-]+$/ }],
+  chains: [
+    { name: 'ufw-*', form: /^ufw-[a-z0-9-]+$/ },
+    { name: 'ufw6-*', form: /^ufw6-[a-z0-9-]+$/ },
+  ],
   comments: /^[ds]app_/, // -m comment --comment "dapp_OpenSSH"
   programs: [{ name: /^(ufw|ufw-init)$/, reach: 2 }], // python3 /usr/sbin/ufw reload
   slot: 'kept',

@@ -37,7 +37,11 @@ export const xen = neighbour({
     reload: 'none; a guest’s reboot deletes by text and inserts at the top again',
     stop: 'deletes by text, one by one, and stops at the first that is not there: a copy less orphans the rest',
   },
-  repair: { command: undefined, onRequest: false, note: 'only the guest’s next start (`xl reboot`) writes its rules again' },
+  repair: {
+    command: undefined,
+    onRequest: false,
+    note: 'only the guest’s next start (`xl reboot`) writes its rules again',
+  },
   verified: 'writers/xen',
   source: 'Xen 4.17’s scripts as upstream has them, on Debian 12; with vifname= any interface name',
 });

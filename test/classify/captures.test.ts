@@ -89,12 +89,13 @@ const WRITERS: Readonly<Record<string, string | undefined>> = {
   xen: 'xen',
 };
 /** What the admin and the stand-in for libvirt had written before, and what the admin wrote meanwhile. */
-const NOT_THE_WRITERS =
-  /--comment "(?:admin|added after save)|ADMIN-IN|NEWCHAIN|LIBVIRT_|-A FORWARD -i dup -j DROP/;
+const NOT_THE_WRITERS = /--comment "(?:admin|added after save)|ADMIN-IN|NEWCHAIN|LIBVIRT_|-A FORWARD -i dup -j DROP/;
 
 describe('a host with other neighbours', () => {
   it('has captures of known programs only', () => {
-    expect(new Set(captures('writers/').map(({ name }) => name.split('/')[1] ?? ''))).toEqual(new Set(Object.keys(WRITERS)));
+    expect(new Set(captures('writers/').map(({ name }) => name.split('/')[1] ?? ''))).toEqual(
+      new Set(Object.keys(WRITERS)),
+    );
   });
 
   it.each(captures('writers/'))('gives each program its own lines, and nobody a line of the user’s: $name', (each) => {

@@ -437,7 +437,9 @@ describe('a neighbour that is told by its rules', () => {
   const decideOf = (before: string[], now: string[], act: Act): Decision => {
     const read = (rules: string[]): ReturnType<typeof rulesetOf> =>
       parseDocument(
-        ['*filter', ':FORWARD ACCEPT [0:0]', ':DOCKER - [0:0]', ':DOCKER-USER - [0:0]', ...rules, 'COMMIT', ''].join('\n'),
+        ['*filter', ':FORWARD ACCEPT [0:0]', ':DOCKER - [0:0]', ':DOCKER-USER - [0:0]', ...rules, 'COMMIT', ''].join(
+          '\n',
+        ),
         'ip',
       ).ruleset;
     return decideTable({
@@ -478,7 +480,16 @@ describe('a rule of the user’s in a neighbour’s chain', () => {
   const user = '-A DOCKER-USER -s 10.0.0.1/32 -j DROP';
   const read = (rules: string[]): ReturnType<typeof rulesetOf> =>
     parseDocument(
-      ['*filter', ':INPUT ACCEPT [0:0]', ':ufw-before-input - [0:0]', ':DOCKER-USER - [0:0]', jump, ...rules, 'COMMIT', ''].join('\n'),
+      [
+        '*filter',
+        ':INPUT ACCEPT [0:0]',
+        ':ufw-before-input - [0:0]',
+        ':DOCKER-USER - [0:0]',
+        jump,
+        ...rules,
+        'COMMIT',
+        '',
+      ].join('\n'),
       'ip',
     ).ruleset;
   const decideOf = (now: string[], act: Act): Decision =>
@@ -497,9 +508,21 @@ describe('a rule of the user’s in a neighbour’s chain', () => {
 
   it.each([
     ['goes when that neighbour rewrites the chain', [own, user], { ...rewrite, parents: ['ufw'] }, 'pending', []],
-    ['goes when only that chain was rewritten, by whom could not be read', [own, user], { ...rewrite, run: 'iptables' }, 'pending', []],
+    [
+      'goes when only that chain was rewritten, by whom could not be read',
+      [own, user],
+      { ...rewrite, run: 'iptables' },
+      'pending',
+      [],
+    ],
     ['comes back when another neighbour took it', [own, user], { ...rewrite, parents: ['dockerd'] }, 'damage', [mine]],
-    ['comes back when the chain is left to the user', [own, mine], { run: 'iptables -F', chains: ['DOCKER-USER'], deleted: 1, parents: ['dockerd'] }, 'wipe', [mine]],
+    [
+      'comes back when the chain is left to the user',
+      [own, mine],
+      { run: 'iptables -F', chains: ['DOCKER-USER'], deleted: 1, parents: ['dockerd'] },
+      'wipe',
+      [mine],
+    ],
   ] as const)('%s', (_, now, act, kind, left) => {
     const decision = decideOf([...now], act);
     expect(decision.kind).toBe(kind);

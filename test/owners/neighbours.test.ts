@@ -18,7 +18,10 @@ import { parseDocument } from '../../src/ruleset/iptables/parse.ts';
 
 /** Owners of the rules in live order; chains that are not built in are declared by themselves. */
 function ownersOf(table: string, ...rules: string[]): string[] {
-  const named = rules.flatMap((rule) => [rule.split(' ')[1] ?? '', / -[jg] ([a-z][\w-]*|[A-Z]+[-_][\w-]+|DOCKER|MINIUPNPD)(?: |$)/.exec(rule)?.[1] ?? '']);
+  const named = rules.flatMap((rule) => [
+    rule.split(' ')[1] ?? '',
+    / -[jg] ([a-z][\w-]*|[A-Z]+[-_][\w-]+|DOCKER|MINIUPNPD)(?: |$)/.exec(rule)?.[1] ?? '',
+  ]);
   const chains = [...new Set(named)].filter((name) => name !== '');
   const builtin = /^(?:INPUT|OUTPUT|FORWARD|PREROUTING|POSTROUTING)$/;
   const lines = chains.map((name) => `:${name} ${builtin.test(name) ? 'ACCEPT' : '-'} [0:0]`);
@@ -70,7 +73,11 @@ const EXAMPLES: readonly (readonly [what: string, table: string, rules: readonly
       'user: -A POSTROUTING -s 10.0.0.0/8 -o eth0 -j MASQUERADE',
     ],
   ],
-  ['the same rule without Docker’s chain', 'nat', ['user: -A POSTROUTING -s 10.0.0.2/32 -d 10.0.0.2/32 -p tcp -m tcp --dport 80 -j MASQUERADE']],
+  [
+    'the same rule without Docker’s chain',
+    'nat',
+    ['user: -A POSTROUTING -s 10.0.0.2/32 -d 10.0.0.2/32 -p tcp -m tcp --dport 80 -j MASQUERADE'],
+  ],
   [
     'netavark and CNI',
     'filter',
@@ -151,7 +158,10 @@ const EXAMPLES: readonly (readonly [what: string, table: string, rules: readonly
   [
     'RackConnect',
     'filter',
-    ['rackconnect: -A INPUT -j RS-RackConnect-INBOUND', 'rackconnect: -A RS-RackConnect-INBOUND -i lo -m comment --comment Local-Loopback -j ACCEPT'],
+    [
+      'rackconnect: -A INPUT -j RS-RackConnect-INBOUND',
+      'rackconnect: -A RS-RackConnect-INBOUND -i lo -m comment --comment Local-Loopback -j ACCEPT',
+    ],
   ],
   [
     'clusters and clouds',
@@ -221,7 +231,14 @@ describe('whose a rule is', () => {
 
   it('is asked of the name alone for events; chains left to the user are nobody’s', () => {
     const names = ['f2b-sshd', 'DOCKER', 'LIBVIRT_FWI', 'FI-vnet0', 'neutron-linuxbri-INPUT', 'INPUT_ZONES'];
-    expect(names.map(ownerOfChain)).toEqual(['fail2ban', 'docker', 'libvirt', 'libvirt-nwfilter', 'openstack-neutron', 'firewalld']);
+    expect(names.map(ownerOfChain)).toEqual([
+      'fail2ban',
+      'docker',
+      'libvirt',
+      'libvirt-nwfilter',
+      'openstack-neutron',
+      'firewalld',
+    ]);
     for (const name of ['DOCKER-USER', 'CNI-ADMIN', 'neutron-filter-top', 'IN_web', 'INPUT', 'web', 'f2b-'])
       expect(isNeighbourChain(name), name).toBe(false);
     expect(['libvirt', 'libvirt-nwfilter', 'docker', undefined].map(isLibvirts)).toEqual([true, true, false, false]);
@@ -231,7 +248,11 @@ describe('whose a rule is', () => {
 describe('slots', () => {
   it('are kept for those who stay where they are, and in DOCKER-USER', () => {
     expect(['libvirt', 'ufw', 'xen'].map((id) => keepsSlot(id, 'FORWARD'))).toEqual([true, true, true]);
-    expect(['docker', 'openstack-neutron', 'libvirt-nwfilter'].map((id) => keepsSlot(id, 'FORWARD'))).toEqual([false, false, false]);
+    expect(['docker', 'openstack-neutron', 'libvirt-nwfilter'].map((id) => keepsSlot(id, 'FORWARD'))).toEqual([
+      false,
+      false,
+      false,
+    ]);
     expect(keepsSlot('docker', 'DOCKER-USER')).toBe(true);
   });
 });
@@ -246,7 +267,9 @@ describe('the data', () => {
   it.each(NEIGHBOURS)('of $id names a capture or says unverified, and can be told by something', (owner) => {
     if (owner.verified !== 'unverified')
       expect(existsSync(new URL(`../captures/${owner.verified}`, import.meta.url)), owner.verified).toBe(true);
-    const signs = [owner.chains, owner.rules, owner.sets, owner.tables, owner.wholeTable].filter((each) => each !== undefined);
+    const signs = [owner.chains, owner.rules, owner.sets, owner.tables, owner.wholeTable].filter(
+      (each) => each !== undefined,
+    );
     expect(signs.length).toBeGreaterThan(0);
     expect(owner.byText).toBe(false);
     for (const rule of owner.rules ?? []) expect(rule.form.flags).toBe('');
@@ -258,12 +281,24 @@ describe('an owner that the configuration describes', () => {
 
   it('is known by its chains and comment like any other, and is gone with the configuration', () => {
     const { owner, problems } = parseOwner(
-      { name: 'acme-agent', chains: ['ACME', 'ACME-*'], comment: 'acme:*', top: true, repair: 'systemctl restart acme' },
+      {
+        name: 'acme-agent',
+        chains: ['ACME', 'ACME-*'],
+        comment: 'acme:*',
+        top: true,
+        repair: 'systemctl restart acme',
+      },
       [],
     );
     expect(problems).toEqual([]);
     useConfiguredOwners(owner === undefined ? [] : [owner]);
-    const rules = ['-A INPUT -j ACME-IN', '-A ACME-IN -s 10.0.0.1/32 -j DROP', '-A INPUT -p tcp -m comment --comment acme:7 -j ACCEPT', '-A INPUT -p tcp -m comment --comment "acme:guest 7" -j ACCEPT', '-A INPUT -p tcp -m comment --comment "not acme" -j ACCEPT'];
+    const rules = [
+      '-A INPUT -j ACME-IN',
+      '-A ACME-IN -s 10.0.0.1/32 -j DROP',
+      '-A INPUT -p tcp -m comment --comment acme:7 -j ACCEPT',
+      '-A INPUT -p tcp -m comment --comment "acme:guest 7" -j ACCEPT',
+      '-A INPUT -p tcp -m comment --comment "not acme" -j ACCEPT',
+    ];
     expect(ownersOf('filter', ...rules)).toEqual(['acme-agent', 'acme-agent', 'acme-agent', 'acme-agent', 'user']);
     expect(ownerById('acme-agent')?.slot).toBe('none');
     expect(ownerOfChain('ACME-IN')).toBe('acme-agent');
@@ -274,7 +309,14 @@ describe('an owner that the configuration describes', () => {
 
 describe('a snapshot', () => {
   it('of DOCKER-USER remembers that the user’s rules stand above Docker’s RETURN', () => {
-    const text = ['*filter', ':DOCKER-USER - [0:0]', '-A DOCKER-USER -s 192.0.2.1/32 -j DROP', '-A DOCKER-USER -j RETURN', 'COMMIT', ''];
+    const text = [
+      '*filter',
+      ':DOCKER-USER - [0:0]',
+      '-A DOCKER-USER -s 192.0.2.1/32 -j DROP',
+      '-A DOCKER-USER -j RETURN',
+      'COMMIT',
+      '',
+    ];
     const part = userPartOf(classify(parseDocument(text.join('\n'), 'ip').ruleset, undefined));
     expect(part.tables.get('filter')?.chains.get('DOCKER-USER')).toEqual({
       name: 'DOCKER-USER',

@@ -32,7 +32,16 @@ const FOREIGN = [
   '-A FORWARD -j LIBVIRT_FWX',
   '-A FORWARD -j LIBVIRT_FWI',
 ];
-const CHAINS = ['DOCKER', 'DOCKER-USER', 'neutron-filter-top', 'ufw-before-forward', 'ufw-after-forward', 'f2b-web', 'LIBVIRT_FWX', 'LIBVIRT_FWI'];
+const CHAINS = [
+  'DOCKER',
+  'DOCKER-USER',
+  'neutron-filter-top',
+  'ufw-before-forward',
+  'ufw-after-forward',
+  'f2b-web',
+  'LIBVIRT_FWX',
+  'LIBVIRT_FWI',
+];
 
 function read(rules: readonly string[]): Ruleset {
   const lines = [':INPUT ACCEPT [0:0]', ':FORWARD ACCEPT [0:0]', ...CHAINS.map((name) => `:${name} - [0:0]`), ...rules];
@@ -43,7 +52,9 @@ function read(rules: readonly string[]): Ruleset {
 
 /** Two lists into one; a key for each rule of `extra` says where it goes. Both keep their order. */
 function spread(rules: readonly string[], extra: readonly string[], keys: readonly number[]): string[] {
-  const places = extra.map((_, index) => Math.round((keys[index % keys.length] ?? 0) * rules.length)).sort((a, b) => a - b);
+  const places = extra
+    .map((_, index) => Math.round((keys[index % keys.length] ?? 0) * rules.length))
+    .sort((a, b) => a - b);
   return [...rules, undefined].flatMap((rule, at) => [
     ...extra.filter((_, index) => places[index] === at),
     ...(rule === undefined ? [] : [rule]),
@@ -74,7 +85,9 @@ describe('a host with many neighbours', () => {
         const base = read(spread(users, foreign, before));
         const work = middle(base, { ...snapshotOf(base), summaries: new Map() });
         expect(work.tables.flatMap(({ plan }) => plan.edits)).toEqual([]);
-        expect(ruleTexts(snapshotOf(base).wish.tables.get('filter')?.chains.get('FORWARD')?.items ?? [])).toEqual(users);
+        expect(ruleTexts(snapshotOf(base).wish.tables.get('filter')?.chains.get('FORWARD')?.items ?? [])).toEqual(
+          users,
+        );
       }),
       RUNS,
     );
@@ -85,15 +98,29 @@ describe('a host with many neighbours', () => {
       fc.property(host, ({ users, foreign, before, after }) => {
         const { wish, known } = snapshotOf(read(spread(users, foreign, before)));
         const live = read(spread(users, foreign, after));
-        const summary = { replaced: false, wiped: false, addedAfterWipe: false, neighbour: 'libvirt', byNeighbour: undefined, byOther: false, loader: undefined };
+        const summary = {
+          replaced: false,
+          wiped: false,
+          addedAfterWipe: false,
+          neighbour: 'libvirt',
+          byNeighbour: undefined,
+          byOther: false,
+          loader: undefined,
+        };
         const work = middle(live, { wish, known, summaries: new Map([['filter', summary]]) });
         const done = asRuleset(
           new Map(work.tables.map(({ table, plan }) => [table, applied(plan, simpleTable(live, table))])),
         );
         expect([...textsIn(done)].sort()).toEqual([...textsIn(live)].sort());
-        expect(ownedIn(done).filter(({ owner }) => owner === 'user').map(({ text }) => text)).toEqual(users);
+        expect(
+          ownedIn(done)
+            .filter(({ owner }) => owner === 'user')
+            .map(({ text }) => text),
+        ).toEqual(users);
         const unmoved = (ruleset: Ruleset): string[] =>
-          ownedIn(ruleset).flatMap(({ owner, text }) => (owner === 'user' || !keepsSlot(owner, 'FORWARD') ? [text] : []));
+          ownedIn(ruleset).flatMap(({ owner, text }) =>
+            owner === 'user' || !keepsSlot(owner, 'FORWARD') ? [text] : [],
+          );
         expect(unmoved(done)).toEqual(unmoved(live));
         const again = middle(done, { wish, known, summaries: new Map() });
         expect(again.tables.flatMap(({ plan }) => plan.edits)).toEqual([]);
