@@ -105,6 +105,18 @@ export function accepts({ type }: Option, value: unknown): value is Value {
   }
 }
 
+/** Programs that mendwall does not know; config-owners.ts reads them. */
+const OWNERS_EXAMPLE = [
+  '',
+  "# A program that mendwall does not know, told by its chains or its rules' comment; as many as you need.",
+  '#   [[owners]]',
+  '#   name = "acme-agent"',
+  '#   chains = ["ACME", "ACME-*"]',
+  '#   comment = "acme:*"',
+  '#   top = false',
+  '#   repair = "systemctl restart acme-agent"',
+];
+
 /** The default file: every option commented out, so that it says what there is and sets nothing. */
 export function defaultConfigText(): string {
   const lines = [
@@ -120,5 +132,5 @@ export function defaultConfigText(): string {
     section = second === undefined ? '' : first;
     lines.push(`# ${option.about}`, `# ${name} = ${JSON.stringify(option.initial)}`);
   }
-  return `${lines.join('\n')}\n`;
+  return `${[...lines, ...OWNERS_EXAMPLE].join('\n')}\n`;
 }

@@ -3,9 +3,11 @@
 // expected, what was found, and the nearest key. The only file that imports smol-toml, loaded only when a file says anything.
 // What it does not do: create or change a file.
 
+import { parseOwner } from './config-owners.ts';
 import { accepts, expected, type Option, OPTIONS, type Value } from './config-options.ts';
 import type { Files } from './host/host.ts';
 import { didYouMean } from './nearest.ts';
+import type { Neighbour } from './owners/types.ts';
 import type { Mode } from './pass-types.ts';
 
 export const DEFAULT_CONFIG_PATH = '/etc/mendwall/mendwall.toml';
@@ -47,6 +49,8 @@ export interface Config {
   readonly runDir: string;
   readonly procfs: string;
   readonly spool: string;
+  /** Programs that `[[owners]]` describes, in the order of the files. */
+  readonly owners: readonly Neighbour[];
 }
 
 export type ConfigRead =
@@ -66,12 +70,18 @@ type ConfigFiles = Pick<Files, 'read' | 'list' | 'stat' | 'readLink'>;
 /** The effective configuration. Throws HostError `read-failed` when a file is there and cannot be read. */
 export async function readConfig(files: ConfigFiles, request: ConfigRequest): Promise<ConfigRead> {
   const problems: ConfigProblem[] = [];
+  const owners: Neighbour[] = [];
   const settings = new Map<string, Setting>(
     OPTIONS.map((option) => [option.key, { key: option.key, value: option.initial, from: 'default' }]),
   );
   for (const path of await configFiles(files, request.path)) {
-    const found = await readOne(files, path);
+    const found = await readOne(
+      files,
+      path,
+      owners.map((owner) => owner.id),
+    );
     problems.push(...found.problems);
+    owners.push(...found.owners);
     for (const setting of found.settings) settings.set(setting.key, setting);
     if (!found.exists && request.explicit && path === request.path) {
       problems.push({
@@ -87,7 +97,7 @@ export async function readConfig(files: ConfigFiles, request: ConfigRequest): Pr
   if (settings.get('paths.spool')?.from === 'default') followRun(settings);
   return problems.length > 0
     ? { kind: 'problems', problems }
-    : { kind: 'config', config: configOf(settings), settings: [...settings.values()] };
+    : { kind: 'config', config: { ...configOf(settings), owners }, settings: [...settings.values()] };
 }
 
 /** The spool lies in the run folder unless it is set by itself. */
@@ -107,14 +117,15 @@ interface FileSettings {
   readonly exists: boolean;
   readonly settings: readonly Setting[];
   readonly problems: readonly ConfigProblem[];
+  readonly owners: readonly Neighbour[];
 }
 
-async function readOne(files: ConfigFiles, path: string): Promise<FileSettings> {
+async function readOne(files: ConfigFiles, path: string, taken: readonly string[]): Promise<FileSettings> {
   const text = await files.read(path);
-  if (text === undefined) return { exists: false, settings: [], problems: [] };
+  if (text === undefined) return { exists: false, settings: [], problems: [], owners: [] };
   const writable = await writableByOthers(files, path);
-  if (writable !== undefined) return { exists: true, settings: [], problems: [writable] };
-  const parsed = await parseToml(path, text);
+  if (writable !== undefined) return { exists: true, settings: [], problems: [writable], owners: [] };
+  const parsed = await parseToml(path, text, taken);
   return { exists: true, ...parsed };
 }
 
@@ -138,16 +149,17 @@ async function writableByOthers(files: ConfigFiles, path: string): Promise<Confi
   };
 }
 
-async function parseToml(file: string, text: string): Promise<Omit<FileSettings, 'exists'>> {
-  if (!/^[^#\n]*\S/m.test(text.replace(/^\s*#.*$/gm, ''))) return { settings: [], problems: [] };
+async function parseToml(file: string, text: string, taken: readonly string[]): Promise<Omit<FileSettings, 'exists'>> {
+  if (!/^[^#\n]*\S/m.test(text.replace(/^\s*#.*$/gm, ''))) return { settings: [], problems: [], owners: [] };
   const { parse, TomlError } = await import('smol-toml');
   try {
-    return checkTable(file, text, parse(text));
+    return checkTable(file, text, parse(text), taken);
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
     const [message = ''] = error.message.split('\n');
     return {
       settings: [],
+      owners: [],
       problems: [{ code: 'config-syntax', file, line: error.line, column: error.column, message }],
     };
   }
@@ -156,10 +168,10 @@ async function parseToml(file: string, text: string): Promise<Omit<FileSettings,
 function checkTable(
   file: string,
   text: string,
-  table: Readonly<Record<string, unknown>>,
+  { owners: described, ...table }: Readonly<Record<string, unknown>>,
+  taken: readonly string[],
 ): Omit<FileSettings, 'exists'> {
-  const settings: Setting[] = [];
-  const problems: ConfigProblem[] = [];
+  const { owners, settings, problems } = checkOwners(file, text, described, taken);
   for (const [key, value] of flatten(table)) {
     const place = placeOf(text, key);
     const option = OPTIONS.find((each) => each.key === key);
@@ -168,7 +180,45 @@ function checkTable(
       problems.push({ code: 'config-bad-value', file, ...place, message: badValue(option, value) });
     else settings.push({ key, value, from: `${file}:${place.line}` });
   }
-  return { settings, problems };
+  return { settings, problems, owners };
+}
+
+interface Checked {
+  readonly owners: Neighbour[];
+  readonly settings: Setting[];
+  readonly problems: ConfigProblem[];
+}
+
+/** The entries of `[[owners]]`; each shows as one setting, `owners.acme-agent`. */
+function checkOwners(file: string, text: string, described: unknown, taken: readonly string[]): Checked {
+  const checked: Checked = { owners: [], settings: [], problems: [] };
+  const entries: readonly unknown[] = Array.isArray(described) ? described : described === undefined ? [] : [described];
+  for (const [index, entry] of entries.entries()) {
+    const { owner, problems } = parseOwner(entry, [...taken, ...checked.owners.map(({ id }) => id)]);
+    const place = (key: string | undefined): { line: number; column: number } => placeOfEntry(text, index, key);
+    for (const { code, key, message } of problems) checked.problems.push({ code, file, ...place(key), message });
+    if (owner === undefined) continue;
+    checked.owners.push(owner);
+    const told = [...(owner.chains ?? []).map(({ name }) => name), ...(owner.rules ?? []).map((rule) => rule.evidence)];
+    checked.settings.push({
+      key: `owners.${owner.id}`,
+      value: told.join(', '),
+      from: `${file}:${place(undefined).line}`,
+    });
+  }
+  return checked;
+}
+
+/** Where a key of the n-th `[[owners]]` stands; without a key, or without that key, the line of the entry itself. */
+function placeOfEntry(text: string, entry: number, key: string | undefined): { line: number; column: number } {
+  const lines = text.split('\n');
+  const heads = lines.flatMap((line, index) => (/^\s*\[\[\s*owners\s*\]\]/.test(line) ? [index] : [])); // [[owners]]
+  const head = heads[entry] ?? lines.findIndex((line) => /^\s*(?:\[\s*)?owners\b/.test(line)); // owners = [{ name = "acme" }]
+  for (let at = head + 1; key !== undefined && at < lines.length && !/^\s*\[/.test(lines[at] ?? ''); at++) {
+    const [, indent = '', name] = /^(\s*)["']?([\w-]+)["']?\s*=/.exec(lines[at] ?? '') ?? []; // comment = "acme:*"
+    if (name === key) return { line: at + 1, column: indent.length + 1 };
+  }
+  return { line: Math.max(0, head) + 1, column: 1 };
 }
 
 function flatten(table: Readonly<Record<string, unknown>>, prefix = ''): [string, unknown][] {
@@ -206,7 +256,7 @@ export function placeOf(text: string, key: string): { readonly line: number; rea
   return { line: 1, column: 1 };
 }
 
-function configOf(settings: ReadonlyMap<string, Setting>): Config {
+function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners'> {
   // The table of options has checked each value; here it only gets its type back.
   const get = <T extends Value>(key: string): T => settings.get(key)?.value as T;
   return {

@@ -8,7 +8,7 @@ import { byOf, isStillOver, mayRepair } from './machine/passes.ts';
 import { type Effect, initialState, type Input, type MachineSettings, type State } from './machine/types.ts';
 import { askLibvirtToRebuild } from './libvirt-ask.ts';
 import type { GuardEvent, SourceHealth } from './events/types.ts';
-import { isNeighbourChain } from './owners/index.ts';
+import { isLibvirts, ownerOfChain } from './owners/index.ts';
 import { HostError, type Timer } from './host/host.ts';
 import { SENTINEL } from './owners/mendwall.ts';
 import { describeLeft, describeOutcome } from './outcome-text.ts';
@@ -168,7 +168,11 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
   function complainOfDrift(outcome: Outcome): void {
     const left = outcome.drift.filter(
       (drift) =>
-        drift.kind === 'waiting' || drift.kind === 'replaced' || drift.kind === 'stale' || drift.kind === 'shadowed',
+        drift.kind === 'waiting' ||
+        drift.kind === 'replaced' ||
+        drift.kind === 'stale' ||
+        drift.kind === 'shadowed' ||
+        (drift.kind.startsWith('foreign-') && !isLibvirts(drift.owner)),
     );
     if (left.length === 0) return;
     const held = left.some((drift) => drift.kind === 'waiting' && / -j (?:DROP|REJECT)/.test(drift.text));
@@ -272,7 +276,7 @@ function isOwn({ ownSentinels }: PassContext, event: GuardEvent): boolean {
 
 /** Networks may have come or gone: the fast lane reads their definitions again. */
 function concernsLibvirt(event: GuardEvent): boolean {
-  if (event.kind === 'touched') return event.chain !== undefined && isNeighbourChain(event.chain);
+  if (event.kind === 'touched') return event.chain !== undefined && isLibvirts(ownerOfChain(event.chain));
   return event.kind === 'network' || event.kind === 'hook';
 }
 

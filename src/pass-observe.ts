@@ -8,6 +8,7 @@ import { restarted } from './pass-counters.ts';
 import type { PassContext, PassRequest } from './pass-types.ts';
 import { sameUserRules } from './classify/same.ts';
 import type { Network } from './ruleset/network.ts';
+import { isLibvirts } from './owners/index.ts';
 import { isSentinel } from './owners/mendwall.ts';
 import { FAMILIES, type Family, type Ruleset, type TableName } from './ruleset/types.ts';
 
@@ -115,9 +116,12 @@ async function resultEvidence(
   const known = context.memory.known[family];
   return (table) => {
     const live = classified.tables.get(table);
-    const hadNeighbours = [...(known?.tables.get(table)?.values() ?? [])].some((chain) => chain.rules.length > 0);
+    // libvirt's alone: it never takes its chains and jumps away, others do (`fail2ban-client stop`).
+    const hadNeighbours = [...(known?.tables.get(table)?.values() ?? [])].some((chain) =>
+      chain.rules.some((rule) => isLibvirts(rule.owner)),
+    );
     const hasNeighbours = [...(live?.chains.values() ?? [])].some((entry) =>
-      entry.claims.some((claim) => claim.owner !== 'user' && claim.owner !== 'mendwall'),
+      entry.claims.some((claim) => isLibvirts(claim.owner)),
     );
     const bootFile = [...bootParts].find(
       ([, part]) => live !== undefined && sameUserRules(part.tables.get(table), live),

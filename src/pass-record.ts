@@ -1,7 +1,9 @@
 // The last stage of a pass: what it means for the memory, one line in the journal, the outcome.
 
 import { HostError } from './host/host.ts';
+import type { ChangeSummary } from './merge/decide.ts';
 import { type Drift, pendingBetween } from './merge/drift.ts';
+import { joinLost, lostDrift, type LostNeighbour, newlyLost, stillLost } from './merge/foreign-lost.ts';
 import { libvirtReference } from './merge/libvirt-reference.ts';
 import { foreignTable, lossesOf } from './merge/repair.ts';
 import type { Applied } from './pass-apply.ts';
@@ -9,6 +11,7 @@ import type { Seen, SeenFamily } from './pass-observe.ts';
 import { countersOf } from './pass-counters.ts';
 import type { Outcome, PassContext, PassRequest, TableReport } from './pass-types.ts';
 import type { FamilyWork, TableWork, Waiting } from './plan/family-plan.ts';
+import type { Memory } from './record/memory.ts';
 import { printNeighbourPart } from './ruleset/part-text.ts';
 import { renderEdit } from './plan/render.ts';
 import { isLibvirtJump } from './owners/libvirt-shapes.ts';
@@ -44,9 +47,10 @@ export type Ending =
 
 export async function record(context: PassContext, request: PassRequest, ending: Ending): Promise<Outcome> {
   const before = context.memory.snapshot;
-  const adopted = ending.kind === 'seen' ? await remember(context, request, ending) : undefined;
+  const lost = lostAfter(context, request, ending);
+  const adopted = ending.kind === 'seen' ? await remember(context, request, ending, lost) : undefined;
   const dropped = adopted === undefined ? [] : droppedBetween(before, context.memory.snapshot);
-  const outcome = outcomeOf(context, request, ending, adopted, dropped);
+  const outcome = outcomeOf(context, request, ending, { adopted, dropped, lost });
   if (isWorthALine(outcome, request)) await journalLine(context, outcome);
   return outcome;
 }
@@ -66,9 +70,11 @@ async function remember(
   context: PassContext,
   request: PassRequest,
   ending: Extract<Ending, { kind: 'seen' }>,
+  lost: readonly LostNeighbour[],
 ): Promise<string | undefined> {
   const { memory, files } = context;
   if (request.dryRun || memory.snapshotId === undefined) return undefined;
+  await saveLost(context, lost);
   const word = request.neighboursQuiet && !(request.summaries === undefined && ending.work.some(isUnhooked));
   if (word && rememberNeighbours(context, ending.seen)) await files.saveKnown(memory);
   if (!request.burstOver) return undefined;
@@ -79,19 +85,49 @@ async function remember(
   const replaced = decided
     .filter((work) => work.decision.kind === 'replaced')
     .map((work) => `${work.plan.family} ${work.table}`);
+  const waiting = [...ending.held, ...ending.work.flatMap((family) => family.homeless)];
   const changed =
     !sameParts(wish, memory.wish) ||
     replaced.some((table) => !memory.replaced.includes(table)) ||
-    !sameWaiting(memory.waiting, ending.held) ||
+    !sameWaiting(memory.waiting, waiting) ||
     memory.unsaved === true;
   const tried = request.mode === 'merge' && ending.seen.mixed === undefined;
-  if (tried) memory.waiting = ending.held;
+  if (tried) memory.waiting = waiting;
   if (loaded.length > 0) return adopt(context, wish, loaded, replaced);
   if (!changed) return undefined;
   memory.wish = wish;
   memory.replaced = [...new Set([...memory.replaced, ...replaced])];
   await saveWish(context);
   return undefined;
+}
+
+/** Who lost rules to a flush or load, until they have written again. Asked before anything is remembered anew. */
+function lostAfter({ memory }: PassContext, request: PassRequest, ending: Ending): readonly LostNeighbour[] {
+  const before = memory.lost ?? [];
+  if (ending.kind !== 'seen' || !request.burstOver) return before;
+  // A wipe that this pass has mended shows in its first round only.
+  const tables = [...ending.work.flatMap((family) => family.tables), ...ending.done.flatMap((each) => each.work)];
+  return ending.seen.families.reduce((lost, { family, classified }) => {
+    const summaries = request.summaries?.(family);
+    const writers = new Set([...(summaries?.values() ?? [])].flatMap((summary) => summary.writers ?? []));
+    const wiped = (table: string): boolean =>
+      tables.some(
+        (work) => work.table === table && work.plan.family === family && isWiped(work, summaries?.get(table)),
+      );
+    const now = newlyLost(memory.known[family], classified, { wiped, writers });
+    return joinLost(stillLost(lost, classified, writers), now);
+  }, before);
+}
+
+function isWiped({ decision }: TableWork, summary: ChangeSummary | undefined): boolean {
+  const emptied = decision.kind === 'wipe' || decision.kind === 'load' || decision.kind === 'replaced';
+  return emptied || decision.loaded || summary?.wiped === true || summary?.replaced === true;
+}
+
+async function saveLost({ memory, files }: PassContext, lost: readonly LostNeighbour[]): Promise<void> {
+  if (JSON.stringify(lost) === JSON.stringify(memory.lost ?? [])) return;
+  memory.lost = lost;
+  await files.saveKnown(memory);
 }
 
 /** A wish that cannot be written is kept in memory, and written by a later pass: what is pending survives a full disk. */
@@ -204,8 +240,15 @@ function outcomeOf(
   context: PassContext,
   request: PassRequest,
   ending: Ending,
-  adopted: string | undefined,
-  dropped: readonly string[],
+  {
+    adopted,
+    dropped,
+    lost,
+  }: {
+    readonly adopted: string | undefined;
+    readonly dropped: readonly string[];
+    readonly lost: readonly LostNeighbour[];
+  },
 ): Outcome {
   const { memory, host } = context;
   const committed = ending.done.filter((each) => each.result.kind === 'committed');
@@ -221,7 +264,8 @@ function outcomeOf(
       ...work.flatMap((family) => family.drift),
       ...pending,
       ...replacedDrift(memory.replaced),
-      ...waitingDrift(memory.waiting),
+      ...waitingDrift([...memory.waiting, ...homelessOf(ending, memory)]),
+      ...lostDrift(lost),
     ],
     mended: committed.flatMap((each) => each.work.flatMap((table) => table.mends)),
     adopted,
@@ -289,6 +333,14 @@ function replacedDrift(replaced: readonly string[]): Drift[] {
       evidence: 'another ruleset was loaded; run `mendwall accept` or `mendwall restore latest`',
     };
   });
+}
+
+/** Where nothing is written (observe mode), the memory does not hold them. */
+function homelessOf(ending: Ending, { waiting }: Memory): Waiting[] {
+  const homeless = ending.kind === 'seen' ? ending.work.flatMap((family) => family.homeless) : [];
+  return homeless.filter(
+    (rule) => !waiting.some((other) => sameWaiting([rule], [other]) && other.family === rule.family),
+  );
 }
 
 function waitingDrift(waiting: readonly Waiting[]): Drift[] {

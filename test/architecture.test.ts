@@ -33,8 +33,8 @@ const FOLDERS: Readonly<Record<string, { readonly may: readonly string[]; readon
   host: { may: [], why: 'the doors to the machine know nothing of firewalls' },
   events: { may: ['ruleset', 'host'], why: 'events are hints; I/O stages never lean on one another' },
   observe: {
-    may: ['ruleset', 'host', 'events/types.ts'],
-    why: 'reading is a stage of its own; of events it knows the shapes only',
+    may: ['ruleset', 'host', 'events/types.ts', 'owners/programs.ts', 'owners/types.ts'],
+    why: 'reading is a stage of its own; of events it knows the shapes only, of owners the names of their programs',
   },
   apply: { may: ['ruleset', 'host', 'plan'], why: 'apply carries plans out and decides nothing' },
   record: { may: ['ruleset', 'host'], why: 'memory is a stage of its own: I/O stages never lean on one another' },

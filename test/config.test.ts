@@ -125,4 +125,65 @@ describe('the configuration', () => {
     const found = await readConfig(createFakeFiles(), { path: '/x.toml', explicit: true, overrides: [] });
     expect(found).toMatchObject({ problems: [{ code: 'config-missing', file: '/x.toml' }] });
   });
+
+  describe('of programs that mendwall does not know', () => {
+    const ACME = '[[owners]]\nname = "acme"\nchains = ["ACME-*"]\n';
+
+    it('describes an owner by chains, comment, place and repair', async () => {
+      const found = await read({
+        [PATH]: `mode = "merge"\n${ACME}comment = "acme:*"\ntop = true\nrepair = "acme restart"\n`,
+        '/etc/mendwall/conf.d/b.toml': ACME.replaceAll('acme', 'beta').replace('ACME', 'BETA'),
+      });
+      expect(found).toMatchObject({
+        kind: 'config',
+        config: {
+          mode: 'merge',
+          owners: [
+            { id: 'acme', slot: 'none', repair: { command: 'acme restart' }, verified: 'unverified' },
+            { id: 'beta', slot: 'kept' },
+          ],
+        },
+      });
+      expect(found.kind === 'config' && found.settings.filter(({ key }) => key.startsWith('owners.'))).toEqual([
+        { key: 'owners.acme', value: 'ACME-*, comment acme:*', from: `${PATH}:2` },
+        { key: 'owners.beta', value: 'BETA-*', from: '/etc/mendwall/conf.d/b.toml:1' },
+      ]);
+    });
+
+    it.each([
+      ['name = "Acme"\nchains = ["A-*"]', '2:1: config-bad-value: key "owners.name": expected small letters'],
+      ['name = "docker"\nchains = ["A-*"]', '2:1: config-bad-value: key "owners.name": expected a name that no other'],
+      ['name = "acme"', '1:1: config-bad-value: [[owners]]: expected "chains" or "comment"'],
+      [
+        'chains = ["A-*"]',
+        '1:1: config-bad-value: key "owners.name": expected small letters, digits and "-", as in "acme-agent", found nothing',
+      ],
+      ['name = "acme"\n  chains = ["*"]', '3:3: config-bad-value: key "owners.chains"'],
+      ['name = "acme"\nchains = "ACME"', '3:1: config-bad-value: key "owners.chains": expected a list'],
+      [
+        'name = "acme"\nchains = ["FORWARD"]',
+        '3:1: config-bad-value: key "owners.chains": expected a chain that the program makes',
+      ],
+      ['name = "acme"\nchains = ["LIBVIRT_FWI"]', 'these are libvirt’s'],
+      ['name = "acme"\ncomment = "a*b"', '3:1: config-bad-value: key "owners.comment"'],
+      [
+        'name = "acme"\nchains = ["A-*"]\ntop = "yes"',
+        '4:1: config-bad-value: key "owners.top": expected true or false, found "yes"',
+      ],
+      [
+        'name = "acme"\nchain = ["A-*"]',
+        '3:1: config-unknown-key: unknown key "chain" in [[owners]] (did you mean "chains"?)',
+      ],
+    ])('says what is wrong, with file and line: %s', async (text, expected) => {
+      const found = await problems(`[[owners]]\n${text}\n`);
+      expect(found.join('\n')).toContain(expected);
+      expect(found.join('\n')).toContain(`${PATH}:`);
+    });
+
+    it('names the line in the entry that is wrong, and refuses a name twice', async () => {
+      expect(await problems(`${ACME}\n${ACME}`)).toEqual([
+        `${PATH}:6:1: config-bad-value: key "owners.name": expected a name that no other owner has, found "acme"`,
+      ]);
+    });
+  });
 });

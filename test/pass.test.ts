@@ -306,3 +306,112 @@ describe('before each write', () => {
     expect(liveWord(room.machine.kernel)).toEqual(word);
   });
 });
+
+describe('a neighbour that mendwall does not repair', () => {
+  const NEIGHBOURS = `*filter
+:DOCKER - [0:0]
+:DOCKER-USER - [0:0]
+:f2b-sshd - [0:0]
+-I INPUT 1 -p tcp -m multiport --dports 22 -j f2b-sshd
+-A f2b-sshd -s 192.0.2.9/32 -j REJECT --reject-with icmp-port-unreachable
+-A f2b-sshd -j RETURN
+-I FORWARD 1 -j DOCKER-USER
+-I FORWARD 2 -o docker0 -j DOCKER
+-A DOCKER-USER -s 203.0.113.66/32 -j DROP
+-A DOCKER-USER -j RETURN
+COMMIT
+`;
+  const USERS = '-A DOCKER-USER -s 203.0.113.66/32 -j DROP';
+  const lostOf = ({ drift }: Outcome): string[] =>
+    drift
+      .filter(({ kind }) => kind.startsWith('foreign-'))
+      .map(({ kind, owner, evidence }) => `${kind} ${owner}: ${evidence}`);
+
+  /** The bench with Docker and fail2ban on it; the user's rule in DOCKER-USER is in the snapshot. */
+  async function crowded(): Promise<Bench> {
+    const [head, ...rules] = NEIGHBOURS.split('\n')
+      .slice(1, -2)
+      .reduce<[string[], ...string[]]>(
+        ([chains, ...lines], line) => (line.startsWith(':') ? [[...chains, line], ...lines] : [chains, ...lines, line]),
+        [[]],
+      );
+    const room = await bench(
+      USER.replace(':web', `${head.join('\n')}\n:web`).replace('-A web', `${rules.join('\n')}\n-A web`),
+    );
+    expect((await room.pass({ neighboursQuiet: true })).kind).toBe('unchanged');
+    const context = room.context();
+    expect(context.memory.known.ip?.tables.get('filter')?.get('f2b-sshd')?.owner).toBe('fail2ban');
+    return room;
+  }
+
+  it('is reported by owner when a flush took its rules, with what puts it right, until it has written again', async () => {
+    const room = await crowded();
+    room.admin('iptables -F');
+    const told = [
+      'foreign-lost docker: docker lost 3 rules, first -A FORWARD -j DOCKER-USER; puts it right: systemctl restart docker',
+      'foreign-lost fail2ban: fail2ban lost 3 rules, first -A INPUT -p tcp -m multiport --dports 22 -j f2b-sshd; puts it right: fail2ban-client reload',
+    ];
+    const first = await room.pass({ ...heard({ wiped: true }), repair: true });
+    expect(first.kind).toBe('mended');
+    expect(
+      lostOf(first)
+        .map((line) => line.replace(/ \(.*$/, ''))
+        .sort(),
+    ).toEqual(told);
+    // Said again, from memory, but nothing is done about it, and libvirt's word is not its own.
+    for (const more of [heard({}), { neighboursQuiet: true }, { dryRun: true }]) {
+      const again = await room.pass(more);
+      expect(again.changed).toBe(false);
+      expect(lostOf(again)).toHaveLength(2);
+    }
+    room.admin('iptables-restore --noflush', NEIGHBOURS.replace(/^:DOCKER.*\n|^.*DOCKER.*\n/gm, ''));
+    expect(lostOf(await room.pass(heard({ writers: ['fail2ban'] })))).toEqual([expect.stringContaining('docker')]);
+    room.admin('iptables -I FORWARD 1 -j DOCKER-USER');
+    expect(lostOf(await room.pass(heard({})))).toEqual([]);
+  });
+
+  it('speaks for itself when it takes its own rules away: no drift, nothing comes back', async () => {
+    const room = await crowded();
+    room.admin('iptables -D INPUT -p tcp -m multiport --dports 22 -j f2b-sshd');
+    room.admin('iptables -F f2b-sshd');
+    room.admin('iptables -X f2b-sshd');
+    room.admin('iptables -D FORWARD -o docker0 -j DOCKER');
+    const before = room.live();
+    for (const more of [
+      heard({ neighbour: 'fail2ban', writers: ['fail2ban', 'docker'] }),
+      { neighboursQuiet: true },
+      {},
+    ]) {
+      const outcome = await room.pass(more);
+      expect(outcome).toMatchObject({ kind: 'unchanged', changed: false });
+      expect(lostOf(outcome)).toEqual([]);
+    }
+    expect(room.live()).toBe(before);
+  });
+
+  it('makes its chains itself: the user’s rules in them wait, and stand above its own when it is back', async () => {
+    const room = await crowded();
+    room.admin('nft flush ruleset');
+    const outcome = await room.pass({ ...heard({ wiped: true }), repair: true });
+    expect(room.live()).not.toContain('DOCKER-USER');
+    const waiting = outcome.drift.filter(({ kind }) => kind === 'waiting');
+    expect(waiting).toMatchObject([{ chain: 'DOCKER-USER', text: USERS }]);
+    expect(await room.pass(heard({}))).toMatchObject({
+      kind: 'unchanged',
+      tables: expect.not.arrayContaining([expect.objectContaining({ decision: 'pending' })]) as unknown,
+    });
+    // dockerd starts; who it was could not be read.
+    room.admin(
+      'iptables-restore --noflush',
+      '*filter\n:DOCKER-USER - [0:0]\n-I FORWARD 1 -j DOCKER-USER\n-A DOCKER-USER -j RETURN\nCOMMIT\n',
+    );
+    const back = await room.pass(heard({ byOther: true }));
+    expect(back.changed).toBe(true);
+    const inside = room
+      .live()
+      .split('\n')
+      .filter((line) => line.startsWith('-A DOCKER-USER'));
+    expect(inside).toEqual([USERS, '-A DOCKER-USER -j RETURN']);
+    expect((await room.pass(heard({}))).drift.filter(({ kind }) => kind === 'waiting')).toEqual([]);
+  });
+});

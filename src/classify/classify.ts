@@ -2,7 +2,7 @@
 // Goals: every decision shows its evidence; what no owner claims is the user's. Linear in the rules.
 // Does not: look at anything but the ruleset's text, libvirt's definitions and the last complete read.
 
-import { OWNERS, ownerById } from '../owners/index.ts';
+import { claimAll, keepsSlot } from '../owners/index.ts';
 import { isSentinel } from '../owners/mendwall.ts';
 import type { Claim, ClaimSheet, OwnerView } from '../owners/types.ts';
 import type { Network } from '../ruleset/network.ts';
@@ -54,7 +54,7 @@ export function classify(
 
 function classifyTable(view: OwnerView): ClassifiedTable {
   const sheet = new Sheet(view.table);
-  for (const owner of OWNERS) owner.claim(view, sheet);
+  claimAll(view, sheet);
   const chains = new Map<string, ClassifiedChain>();
   for (const chain of view.table.chains.values()) {
     const claim = isBuiltin(chain) ? BUILTIN : (sheet.chains.get(chain.name) ?? UNCLAIMED);
@@ -83,6 +83,10 @@ class Sheet implements ClaimSheet {
 
   claimed(chain: string, index: number): boolean {
     return this.rules.get(chain)?.[index] !== UNCLAIMED;
+  }
+
+  chainOwner(name: string): OwnerId | undefined {
+    return this.chains.get(name)?.owner;
   }
 }
 
@@ -118,7 +122,7 @@ export function itemsOf(entry: ClassifiedChain): Item[] {
     if (owner === USER) {
       run = undefined;
       items.push({ kind: 'rule', text: rule.text });
-    } else if (ownerById(owner)?.slot !== 'kept') {
+    } else if (!keepsSlot(owner, entry.chain.name)) {
       run = undefined;
     } else if (run?.owner === owner) {
       run.texts.push(rule.text);

@@ -1,6 +1,8 @@
 // `debug parse` and `debug classify`, and how the filters read their input.
 
 import { classify, type Classified } from '../classify/classify.ts';
+import { HostError } from '../host/host.ts';
+import { useConfiguredOwners } from '../owners/index.ts';
 import type { Claim } from '../owners/types.ts';
 import { readNetworkFiles } from '../observe/networks.ts';
 import { type Document, parseDocument } from '../ruleset/iptables/parse.ts';
@@ -9,7 +11,7 @@ import type { Network } from '../ruleset/network.ts';
 import type { Family } from '../ruleset/types.ts';
 import type { DebugOptions } from './debug.ts';
 import { EXIT, Stop } from './exit-codes.ts';
-import type { Session } from './session.ts';
+import { openConfig, type Session } from './session.ts';
 
 export async function parse(session: Session, file: string | undefined, options: DebugOptions): Promise<number> {
   const document = await readDocument(session, file, familyOf(options));
@@ -51,6 +53,15 @@ export async function readNetworks(
   return read.networks.map((network) => ({ ...network, active: true }));
 }
 
+/** The owners of the configuration, if there is one that this user may read. Throws Stop 2 for one that is wrong. */
+export async function useOwners(session: Session): Promise<void> {
+  try {
+    useConfiguredOwners((await openConfig(session)).config.owners);
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+  }
+}
+
 interface Row extends Claim {
   readonly table: string;
   readonly chain: string;
@@ -58,6 +69,7 @@ interface Row extends Claim {
 }
 
 export async function classifyText(session: Session, file: string | undefined, options: DebugOptions): Promise<number> {
+  await useOwners(session);
   const document = await readDocument(session, file, familyOf(options));
   const rows = rowsOf(document, classify(document.ruleset, await readNetworks(session, options)));
   if (session.options.json === true) session.printJson({ kind: 'debug-classify', family: familyOf(options), rows });

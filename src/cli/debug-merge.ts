@@ -13,7 +13,7 @@ import { printRuleset } from '../ruleset/iptables/print.ts';
 import type { Network } from '../ruleset/network.ts';
 import type { Chain, Ruleset, Table } from '../ruleset/types.ts';
 import type { DebugOptions } from './debug.ts';
-import { familyOf, readDocument, readNetworks } from './debug-filters.ts';
+import { familyOf, readDocument, readNetworks, useOwners } from './debug-filters.ts';
 import { EXIT, Stop } from './exit-codes.ts';
 import type { Session } from './session.ts';
 
@@ -21,6 +21,7 @@ export async function mergeTexts(session: Session, file: string | undefined, opt
   if (options.snapshot === undefined) throw new Stop(EXIT.usage, 'expected --snapshot BASE');
   if (options.snapshot === '-' && (file ?? '-') === '-')
     throw new Stop(EXIT.usage, 'BASE and LIVE cannot both be standard input');
+  await useOwners(session);
   const family = familyOf(options);
   const networks = await readNetworks(session, options);
   const base = classify((await readDocument(session, options.snapshot, family)).ruleset, networks);

@@ -4,7 +4,7 @@
 import type { Author, Commit, TableChange } from '../events/types.ts';
 import { type ChangeSummary, NO_CHANGE } from '../merge/decide.ts';
 import { loaderOf, neighbourOf } from '../observe/author-kind.ts';
-import { isNeighbourChain } from '../owners/index.ts';
+import { isLibvirts, isNeighbourChain, ownerOfChain } from '../owners/index.ts';
 import type { Family, TableName } from '../ruleset/types.ts';
 
 export type TableKey = `${Family} ${TableName}`;
@@ -65,6 +65,7 @@ export function joinTables(before: Burst['tables'], after: Burst['tables']): Bur
       byNeighbour: later.byNeighbour ?? first.byNeighbour,
       byOther: first.byOther || later.byOther,
       loader: later.loader ?? first.loader,
+      writers: [...new Set([...(first.writers ?? []), ...(later.writers ?? [])])],
     });
   }
   return tables;
@@ -88,8 +89,12 @@ export function addCommit(burst: Burst, commit: Commit, nowMs: number): Burst {
     if (touchesUser(change)) foreignOnly = false;
     wiped ||= summary.wiped || summary.replaced;
   }
-  const libvirt = neighbour === 'libvirt' ? 'seen' : foreignOnly ? (burst.libvirt ?? 'inferred') : burst.libvirt;
-  const byLibvirt = neighbour === 'libvirt' || foreignOnly;
+  const onlyLibvirts =
+    foreignOnly &&
+    (neighbour === undefined || isLibvirts(neighbour)) &&
+    commit.changes.some((change) => isLibvirts(chainsOwner(change)));
+  const libvirt = neighbour === 'libvirt' ? 'seen' : onlyLibvirts ? (burst.libvirt ?? 'inferred') : burst.libvirt;
+  const byLibvirt = neighbour === 'libvirt' || onlyLibvirts;
   return {
     ...burst,
     quietFromMs: foreignOnly ? burst.quietFromMs : nowMs,
@@ -117,8 +122,18 @@ function scriptOf(author: Author): Script | undefined {
 /** A change that concerns the user's rules: anything outside the chains that neighbours keep for themselves. */
 function touchesUser(change: TableChange): boolean {
   if (change.deletesTable || change.addsTable) return true;
-  const chains = [...change.ruleChains, ...change.chainsDeleted, ...change.chainsAdded];
-  return chains.some((chain) => !isNeighbourChain(chain));
+  return chainsOf(change).some((chain) => !isNeighbourChain(chain));
+}
+
+function chainsOf(change: TableChange): string[] {
+  return [...change.ruleChains, ...change.chainsDeleted, ...change.chainsAdded];
+}
+
+/** Whose rewrite it is, where only chains changed that neighbours keep for themselves. */
+function chainsOwner(change: TableChange): string | undefined {
+  return chainsOf(change)
+    .map(ownerOfChain)
+    .find((owner) => owner !== undefined);
 }
 
 function addChange(
@@ -127,7 +142,9 @@ function addChange(
   author: Author,
   neighbour: string | undefined,
 ): ChangeSummary {
-  if (!touchesUser(change)) return { ...summary, neighbour: neighbour ?? summary.neighbour ?? 'libvirt' };
+  const owner = neighbour ?? (touchesUser(change) ? undefined : chainsOwner(change));
+  const writers = owner === undefined ? (summary.writers ?? []) : [...new Set([...(summary.writers ?? []), owner])];
+  if (!touchesUser(change)) return { ...summary, neighbour: neighbour ?? summary.neighbour ?? owner, writers };
   const replaced = change.deletesTable && change.addsTable;
   const wipes = (change.deletesTable && !change.addsTable) || (!replaced && isFlush(change, author));
   const loses = change.rulesDeleted > 0 || change.deletesTable || change.chainsDeleted.length > 0;
@@ -142,6 +159,7 @@ function addChange(
     byNeighbour: loses ? (neighbour ?? summary.byNeighbour) : summary.byNeighbour,
     byOther: summary.byOther || (loses && other),
     loader: summary.loader ?? loaderOf(author)?.name,
+    writers,
   };
 }
 

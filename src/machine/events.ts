@@ -73,7 +73,8 @@ function onCommit(state: State, commit: Commit, nowMs: number): Step {
   const usersConcern = burst.authors[0] === commit.author;
   const contention = noteWrites(state.contention, commit, nowMs);
   let result: Step = { state: { ...state, burst, wipe, waiting, touched, contention }, effects: [] };
-  if (usersConcern) result = join(result, (next) => armSettle(next, nowMs));
+  // Another neighbour's rewrite of its own chains is over soon, too, and what stands then is its word.
+  if (usersConcern || !byLibvirt) result = join(result, (next) => armSettle(next, nowMs));
   if (byLibvirt) result = join(result, (next) => libvirtWrote(next, nowMs));
   return replaced.length > 0 ? join(result, (next) => look(next, nowMs)) : result;
 }

@@ -1,5 +1,7 @@
 // libvirt's own part: when it is rebuilding, when it is done, and what is asked of it when something is missing.
 
+import type { Drift } from '../merge/drift.ts';
+import { isLibvirts } from '../owners/index.ts';
 import type { Outcome, PassRequest } from '../pass-types.ts';
 import { ask } from './passes.ts';
 import { type Effect, join, LIBVIRT_QUIET_MS, quiet, type State, type Step } from './types.ts';
@@ -33,9 +35,7 @@ export function libvirtDone(state: State, nowMs: number): Step {
 /** Without events a wipe is known by its result; libvirt's part goes back after a quiet, since libvirt may be at it. */
 export function wipeByResult(state: State, request: PassRequest, outcome: Outcome, nowMs: number): Step {
   if (request.summaries !== undefined || state.wipe !== undefined) return quiet(state);
-  const lost = outcome.drift.filter(
-    (drift) => drift.kind === 'foreign-lost' || drift.kind === 'foreign-unhooked',
-  ).length;
+  const lost = outcome.drift.filter(isLibvirtsLoss).length;
   const decided = outcome.tables.some(
     (table) => table.decision === 'wipe' || table.decision === 'load' || table.decision === 'replaced',
   );
@@ -44,6 +44,11 @@ export function wipeByResult(state: State, request: PassRequest, outcome: Outcom
     state: { ...state, wipe: { atMs: nowMs, libvirtSince: nowMs - state.libvirtMs < LIBVIRT_QUIET_MS } },
     effects: [{ kind: 'timer', name: 'libvirt', ms: LIBVIRT_QUIET_MS }],
   };
+}
+
+/** What other neighbours lost is reported, never repaired. */
+function isLibvirtsLoss({ kind, owner }: Drift): boolean {
+  return (kind === 'foreign-lost' || kind === 'foreign-unhooked') && isLibvirts(owner);
 }
 
 /** Copies in libvirt's own chains that it did not write, or no longer wants: they go when it is quiet. */
@@ -60,7 +65,7 @@ function repairWhenQuiet(state: State, nowMs: number): Step {
 /** After a pass at rest: is libvirt's part whole? If not, and libvirt is quiet, it is asked to rebuild; bounded. */
 export function settleRepair(state: State, request: PassRequest, outcome: Outcome, nowMs: number): Step {
   if (outcome.kind === 'unreadable' || outcome.kind === 'failed') return quiet(state);
-  const lost = outcome.drift.filter((drift) => drift.kind === 'foreign-lost' || drift.kind === 'foreign-unhooked');
+  const lost = outcome.drift.filter(isLibvirtsLoss);
   const overlapped = state.wipe?.libvirtSince === true;
   if (lost.length === 0) {
     if (!request.repair && mayWrite(state) && hasCopies(outcome)) return repairWhenQuiet(state, nowMs);

@@ -1,7 +1,6 @@
 // The rows of the design's table that are decided chain by chain: wipes, damage by a neighbour, and what stays `pending`. Pure.
 
-import { ownerById } from '../owners/index.ts';
-import { isMarkedBy } from '../owners/marks.ts';
+import { isLibvirts, isLeftToUser } from '../owners/index.ts';
 import { countRules, ruleTexts, type UserChain, type UserTable } from '../ruleset/user-part.ts';
 import type { Decision, Situation } from './decide.ts';
 import type { ChainDifference, Difference } from './difference.ts';
@@ -26,6 +25,8 @@ export function decideChains(situation: Situation, wish: UserTable, live: UserTa
         chain.name,
         restoredChain(situation, before, live.chains.get(chain.name), verdict === 'wipe' ? 'wish' : 'live'),
       );
+    // No rule of the user's is left in it.
+    else if (!live.chains.has(chain.name) && isTakenByItsOwner(situation, chain)) chains.delete(chain.name);
   }
   const kinds = new Set(verdicts.values());
   const kind = kinds.has('wipe') ? 'wipe' : kinds.has('damage') ? 'damage' : 'pending';
@@ -48,7 +49,7 @@ function isTableWiped(situation: Situation, wish: UserTable, live: UserTable, di
 }
 
 function chainVerdict(situation: Situation, chain: ChainDifference, wish: UserTable, live: UserTable): ChainVerdict {
-  if (isTakenByItsWriter(situation, chain, wish, live)) return 'pending';
+  if (isTakenByItsOwner(situation, chain)) return 'pending';
   if (isChainWiped(situation, chain, wish, live)) return 'wipe';
   const lossy = chain.gone.length > 0 || chain.moved || chain.chainGone;
   if (lossy && isDamage(situation)) return 'damage';
@@ -56,25 +57,15 @@ function chainVerdict(situation: Situation, chain: ChainDifference, wish: UserTa
   return 'pending';
 }
 
-/** A neighbour without a file in owners/ took away or moved rules that carry its own mark, and no other. */
-function isTakenByItsWriter(
-  { summary }: Situation,
-  { name }: ChainDifference,
-  wish: UserTable,
-  live: UserTable,
-): boolean {
-  const writer = summary?.byNeighbour;
-  if (writer === undefined || ownerById(writer) !== undefined || summary?.byOther === true) return false;
-  const unmarked = (table: UserTable): string[] =>
-    ruleTexts(table.chains.get(name)?.items ?? []).filter((text) => !isMarkedBy(writer, text));
-  return holdsInOrder(unmarked(live), unmarked(wish)) && (live.chains.has(name) || isMarkedBy(writer, `-A ${name}`));
-}
-
-/** True when `whole` holds `part`, in its order. */
-function holdsInOrder(whole: readonly string[], part: readonly string[]): boolean {
-  let next = 0;
-  for (const text of whole) if (text === part[next]) next++;
-  return next === part.length;
+/**
+ * A neighbour rewrote a chain that it keeps for itself, and a rule of the user's in there went with it (`ufw reload`, neutron's
+ * next change). It is not put back against the chain's owner, who would take it out again: shown as pending. libvirt's chains
+ * are no such: libvirt deletes its own rules by text, and leaves others' alone.
+ */
+function isTakenByItsOwner({ summary, live }: Situation, { name }: ChainDifference): boolean {
+  const owner = live?.chains.get(name)?.claim.owner;
+  if (owner === undefined || owner === 'user' || isLibvirts(owner) || isLeftToUser(owner, name)) return false;
+  return summary !== undefined && !summary.wiped && !summary.byOther && summary.writers?.includes(owner) === true;
 }
 
 /** A chain of the user's own that is deleted (`-X`) was emptied on purpose: nothing jumped to it any more. */

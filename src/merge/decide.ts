@@ -27,6 +27,8 @@ export interface ChangeSummary {
   readonly byOther: boolean;
   /** The loader that wrote it (iptables.service, netfilter-persistent, ...). */
   readonly loader: string | undefined;
+  /** All neighbours that wrote to this table, by their process or because only their chains changed. */
+  readonly writers?: readonly string[];
 }
 
 /** Events were heard, and none of them touched the table. */

@@ -2,6 +2,7 @@
 // Guarantees: every user rule of `want` once, in order; every neighbour's rule of `foreign` once; policies of `want`.
 
 import type { ClassifiedTable } from '../classify/classify.ts';
+import { isLibvirts, ownerOfChain } from '../owners/index.ts';
 import type { NeighbourChain, UserChain, UserTable } from '../ruleset/user-part.ts';
 import { type LiveOrder, mergeChain, type PlacedRule } from './place.ts';
 
@@ -46,7 +47,16 @@ export function mergeTable(input: MergeInput): TargetTable {
 function chainOrder({ want, foreign, live }: MergeInput): Set<string> {
   const wanted = (name: string): boolean => want.chains.has(name) || foreign.has(name) || isLiveBuiltin(live, name);
   const names = [...(live?.chains.keys() ?? [])].filter(wanted);
-  return new Set([...names, ...want.chains.keys(), ...foreign.keys()]);
+  const mine = [...want.chains.values()].filter((chain) => !isTheirsToMake(chain)).map((chain) => chain.name);
+  return new Set([...names, ...mine, ...foreign.keys()]);
+}
+
+/**
+ * A neighbour's chain in which the user has rules: the neighbour's to make. dockerd that finds a DOCKER-USER does not hook it
+ * (moby#48560). libvirt takes chains that it finds as its own (measured).
+ */
+export function isTheirsToMake({ name, policy }: UserChain): boolean {
+  return policy === 'foreign' && !isLibvirts(ownerOfChain(name));
 }
 
 function isLiveBuiltin(live: ClassifiedTable | undefined, name: string): boolean {

@@ -3,7 +3,7 @@
 // nearest sibling, else at its owner's default, else where it stands now.
 // Guarantees: foreign rules keep their live order within one place; nothing is lost, doubled or altered.
 
-import { ownerById } from '../owners/index.ts';
+import { isLeftToUser, keepsSlot, ownerById } from '../owners/index.ts';
 import { pairCopies } from '../ruleset/align.ts';
 import { type Item, type OwnerId, ruleTexts } from '../ruleset/user-part.ts';
 import { catchAllPlace } from './catch-all.ts';
@@ -70,9 +70,9 @@ function placeForeign(
     if (known !== undefined) return known;
     const owner = ownerById(rule.owner);
     const slot = slots.find((candidate) => candidate.owner === rule.owner);
-    if (slot !== undefined && owner?.slot === 'kept') return slot.place;
+    if (slot !== undefined && keepsSlot(rule.owner, chainOf(rule.text))) return slot.place;
     if (owner?.place === 'catch-all') return (catchAll ??= catchAllPlace(users, isGuestBridge));
-    return asLive(index) ?? 0;
+    return asLive(index) ?? (isLeftToUser(rule.owner, chainOf(rule.text)) ? users.length : 0);
   });
 }
 
@@ -134,13 +134,20 @@ function nearestKnown(
   return nearest;
 }
 
-/** Where foreign rules stand now: below the nearest user rule above them that is still wanted. Undefined: not there. */
+/** `-A DOCKER-USER -j RETURN`: DOCKER-USER */
+const chainOf = (text: string): string => text.split(' ', 2)[1] ?? '';
+
+/**
+ * Where foreign rules stand now: below the nearest user rule above them that is still wanted. Undefined: not there, or there is
+ * no user rule that could tell.
+ */
 function placesInLive(
   users: readonly string[],
   foreign: readonly PlacedRule[],
   live: LiveOrder,
 ): (number | undefined)[] {
   const liveUsers = live.filter((rule) => rule.owner === 'user').map((rule) => rule.text);
+  if (liveUsers.length === 0) return [];
   const wantedAt = pairCopies(users, liveUsers);
   const liveForeign = live.filter((rule) => rule.owner !== 'user');
   const placeOf: number[] = [];

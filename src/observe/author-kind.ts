@@ -4,6 +4,8 @@
 
 import { basename } from 'node:path/posix';
 import type { Author } from '../events/types.ts';
+import { PROGRAMS } from '../owners/programs.ts';
+import type { Program } from '../owners/types.ts';
 import { nameOf } from './author.ts';
 
 /** `name` is the loader's unit, program or file, or the neighbour's owner id (file name in src/owners). */
@@ -47,33 +49,6 @@ const BOOT_FILES = [
   '/etc/sysconfig/nftables.conf',
 ];
 
-interface Habit {
-  readonly owner: string;
-  readonly programs: RegExp;
-  /** Some argument holds this; for helpers that several programs share. */
-  readonly argument?: string;
-  /** How far up: 1 = the author and its parent. */
-  readonly reach: number;
-}
-
-/** From the programs' own command runners: who forks iptables itself, and who does it through sudo, a shell or a helper. */
-const HABITS: readonly Habit[] = [
-  { owner: 'libvirt', programs: /^(libvirtd|virtnetworkd|virtnwfilterd)$/, reach: 1 }, // libvirtd
-  { owner: 'firewalld', programs: /^firewalld$/, reach: 1 }, // python3 /usr/sbin/firewalld
-  { owner: 'docker', programs: /^dockerd(-current|-ce)?$/, reach: 1 }, // dockerd
-  { owner: 'podman', programs: /^netavark$/, reach: 1 }, // netavark
-  { owner: 'cni', programs: /^(portmap|firewall|bridge|ptp)$/, argument: '/cni/', reach: 1 }, // /opt/cni/bin/portmap
-  { owner: 'openstack-neutron', programs: /^neutron-/, reach: 4 }, // python3 /usr/bin/neutron-rootwrap ...
-  { owner: 'openstack-neutron', programs: /^privsep-helper$/, argument: '/neutron', reach: 4 }, // ... --config-file /etc/neutron/neutron.conf
-  { owner: 'openstack-nova', programs: /^nova-/, reach: 4 }, // python3 /usr/bin/nova-network
-  { owner: 'openstack-nova', programs: /^privsep-helper$/, argument: '/nova', reach: 4 }, // ... --config-file /etc/nova/nova.conf
-  { owner: 'fail2ban', programs: /^fail2ban-server$/, reach: 2 }, // fail2ban-server runs `sh -c "iptables ..."`
-  { owner: 'ufw', programs: /^(ufw|ufw-init)$/, reach: 2 }, // python3 /usr/sbin/ufw reload
-  { owner: 'xen', programs: /^vif-(bridge|route|nat|openvswitch)$/, reach: 1 }, // /etc/xen/scripts/vif-bridge online
-  { owner: 'shorewall', programs: /^shorewall6?(-lite)?$/, reach: 4 }, // /sbin/shorewall start
-  { owner: 'shorewall', programs: /^\.?(firewall|start|restart)$/, argument: '/shorewall', reach: 4 }, // sh /var/lib/shorewall/firewall start
-];
-
 /** The loader of rule files that did it, as far as it could be read; undefined for a program run by hand on another file. */
 export function loaderOf(author: Author): AuthorKind | undefined {
   if (author.unit !== undefined && LOADER_UNITS.has(author.unit)) {
@@ -91,9 +66,9 @@ export function loaderOf(author: Author): AuthorKind | undefined {
 /** The neighbour whose program did it, as far as it could be read. */
 export function neighbourOf(author: Author): AuthorKind | undefined {
   for (const [depth, process] of processesOf(author).entries()) {
-    for (const habit of HABITS) {
+    for (const { owner, program: habit } of PROGRAMS) {
       const program = depth <= habit.reach ? programOf(habit, process) : undefined;
-      if (program !== undefined) return { name: habit.owner, evidence: placeOf(program, process, depth) };
+      if (program !== undefined) return { name: owner, evidence: placeOf(program, process, depth) };
     }
   }
   return undefined;
@@ -101,10 +76,10 @@ export function neighbourOf(author: Author): AuthorKind | undefined {
 
 const processesOf = (author: Author): Process[] => [{ ...author, cmdline: author.cmdline ?? [] }, ...author.parents];
 
-function programOf(habit: Habit, process: Process): string | undefined {
+function programOf(habit: Program, process: Process): string | undefined {
   const { argument } = habit;
   if (argument !== undefined && !process.cmdline.some((word) => word.includes(argument))) return undefined;
-  return programsOf(process).find((name) => habit.programs.test(name));
+  return programsOf(process).find((name) => habit.name.test(name));
 }
 
 /** The names a process goes by: `python3 /usr/sbin/firewalld --nofork` -> python3, firewalld. */

@@ -32,6 +32,7 @@ export const libvirt: Owner = {
   slot: 'kept',
   place: 'catch-all',
   byText: true,
+  programs: [{ name: /^(libvirtd|virtnetworkd|virtnwfilterd)$/, reach: 1 }], // libvirtd
   claim(view, sheet) {
     claimJumps(view, sheet);
     for (const chain of view.table.chains.values()) {

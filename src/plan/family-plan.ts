@@ -4,7 +4,7 @@ import type { Classified, ClassifiedTable } from '../classify/classify.ts';
 import { type ChangeSummary, type Decision, decideTable, NO_CHANGE, type ResultEvidence } from '../merge/decide.ts';
 import { libvirtReference, withActive } from '../merge/libvirt-reference.ts';
 import { displacementOf, type Drift, duplicateDrift, lossDrift, staleOf } from '../merge/drift.ts';
-import { mergeTable, type TargetTable } from '../merge/merge.ts';
+import { isTheirsToMake, mergeTable, type TargetTable } from '../merge/merge.ts';
 import {
   duplicatesOf,
   foreignTable,
@@ -18,7 +18,7 @@ import { reslot } from '../merge/reslot.ts';
 import { shadowedIn } from '../merge/shadowed.ts';
 import { weave } from '../merge/weave.ts';
 import type { Network } from '../ruleset/network.ts';
-import { missingFrom } from '../ruleset/multiset.ts';
+import { missingFrom, sameSequence } from '../ruleset/multiset.ts';
 import type { Family, TableName } from '../ruleset/types.ts';
 import { type NeighbourPart, ruleTexts, type UserChain, type UserPart, type UserTable } from '../ruleset/user-part.ts';
 import { planTable, type TablePlan } from './plan.ts';
@@ -77,7 +77,10 @@ export interface TableWork {
 export interface FamilyWork {
   readonly family: Family;
   readonly tables: readonly TableWork[];
+  /** libvirt's, which mendwall repairs. */
   readonly losses: readonly Loss[];
+  /** User rules in a neighbour's chain that is gone: they wait for the neighbour to make it again. */
+  readonly homeless: readonly Waiting[];
   readonly drift: readonly Drift[];
 }
 
@@ -92,11 +95,15 @@ export function planFamily(given: FamilyInput): FamilyWork {
   const reference = respellNeighbours(referenceOf(input), given.spellings);
   // A table that was not read is not one that lost its rules.
   const losses = lossesOf(reference, input.classified).filter(({ table }) => input.tables?.includes(table) ?? true);
-  const tables = tableNames(input, reference).map((table) => planOne(input, table, reference, losses));
+  const homeless = homelessRules(input);
+  const tables = tableNames(input, reference).map((table) =>
+    planOne({ ...input, held: [...input.held, ...homeless] }, table, reference, losses),
+  );
   return {
     family,
     tables,
     losses,
+    homeless,
     // Only for the record, so after the commit: what is shadowed takes as long to find as the plan (measured).
     get drift() {
       return [
@@ -114,6 +121,24 @@ export function planFamily(given: FamilyInput): FamilyWork {
 function referenceOf({ known, networks, classified, exists }: FamilyInput): NeighbourPart {
   const active = libvirtReference(classified.ruleset.family, networks ?? [], classified);
   return known === undefined ? active : restorable(withActive(known, active), exists);
+}
+
+/** The user's rules in chains that a neighbour made, where the chain is gone and mendwall does not make it. */
+function homelessRules({ wish, classified }: FamilyInput): Waiting[] {
+  const { family } = wish;
+  return [...wish.tables.values()].flatMap((table) =>
+    [...table.chains.values()]
+      .filter((chain) => isTheirsToMake(chain) && classified.tables.get(table.name)?.chains.has(chain.name) !== true)
+      .flatMap((chain) =>
+        ruleTexts(chain.items).map((text) => ({
+          family,
+          table: table.name,
+          chain: chain.name,
+          text,
+          why: `chain ${chain.name} is gone, and its program's to make`,
+        })),
+      ),
+  );
 }
 
 function tableNames({ tables, classified, wish }: FamilyInput, reference: NeighbourPart): TableName[] {
@@ -252,8 +277,16 @@ function withHeld(
     const keep = new Set(held.filter((rule) => rule.chain === name).map((rule) => rule.text));
     const only = ruleTexts(before.items).filter((text) => texts.includes(text) || keep.has(text));
     if (missingFrom(only, texts).length === 0) continue;
-    const order = weave(texts, only).map((text) => ({ owner: 'user', text }));
-    chains.set(name, { ...now, items: reslot(now.items, order, isGuestBridge) });
+    const order = weave(texts, only);
+    // The same rules in the same order: then the slots are where they were, too, also those with held rules alone around them.
+    const items = sameSequence(order, ruleTexts(before.items))
+      ? before.items
+      : reslot(
+          now.items,
+          order.map((text) => ({ owner: 'user', text })),
+          isGuestBridge,
+        );
+    chains.set(name, { ...now, items });
   }
   return { name: next.name, chains };
 }

@@ -20,6 +20,18 @@ export interface WaitingRule {
   readonly why: string;
 }
 
+/** As merge/foreign-lost.ts has it. */
+export interface LostRules {
+  readonly family: Family;
+  readonly table: string;
+  readonly owner: string;
+  readonly rules: number;
+  readonly chain: string;
+  readonly text: string;
+  readonly emptied: boolean;
+  readonly unhooked: boolean;
+}
+
 export interface Memory {
   /** Id of the latest snapshot; undefined before `init`. */
   snapshotId: string | undefined;
@@ -30,6 +42,8 @@ export interface Memory {
   /** Tables whose user part was replaced by a load that is not adopted: `ip filter`. */
   replaced: readonly string[];
   waiting: readonly WaitingRule[];
+  /** What flushes and loads took from neighbours that are not put back by text; said until they have written again. */
+  lost?: readonly LostRules[];
   /** The wish on disk is older than this one (full disk): the next pass writes it again. */
   unsaved?: boolean;
 }
@@ -47,6 +61,7 @@ interface KnownDocument {
   readonly bootId: string;
   readonly ip: string;
   readonly ip6: string;
+  readonly lost?: readonly LostRules[];
 }
 
 export interface MemoryFiles {
@@ -87,7 +102,12 @@ export function openMemory(host: Host, stateDir: string): MemoryFiles {
       const part = memory.known[family];
       return part === undefined ? '' : printNeighbourPart(part, KNOWN_TITLE);
     };
-    await state.write('neighbours', { bootId: boot, ip: text('ip'), ip6: text('ip6') } satisfies KnownDocument);
+    await state.write('neighbours', {
+      bootId: boot,
+      ip: text('ip'),
+      ip6: text('ip6'),
+      lost: memory.lost ?? [],
+    } satisfies KnownDocument);
   }
 
   async function takeSnapshot(
@@ -172,6 +192,7 @@ async function loadKnown(state: StateFiles, boot: string, memory: Memory, notes:
     else notes.push(`the neighbours' last complete part cannot be read: ${parsed.problems[0]?.message}`);
   }
   memory.known = parts;
+  memory.lost = known.value.lost ?? [];
 }
 
 /** Both families' user part from text; a family that cannot be read is empty, with a note. */
@@ -198,5 +219,5 @@ function isWish(value: Fields): value is Fields & WishDocument {
 }
 
 function isKnown(value: Fields): value is Fields & KnownDocument {
-  return isText(value, 'bootId', 'ip', 'ip6');
+  return isText(value, 'bootId', 'ip', 'ip6') && (value['lost'] === undefined || Array.isArray(value['lost']));
 }

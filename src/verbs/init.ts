@@ -144,6 +144,7 @@ async function save(
       return seen === undefined ? undefined : neighbourPartOf(seen.classified);
     };
     memory.known = { ip: part('ip'), ip6: part('ip6') };
+    memory.lost = [];
     await files.saveKnown(memory);
   }
   memory.waiting = [];

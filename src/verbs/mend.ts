@@ -1,6 +1,7 @@
 // `mend`: one pass now. The user's rules first, at once; then, when something of a neighbour's is missing and the
 // neighbour is quiet, that too.
 
+import { isLibvirts } from '../owners/index.ts';
 import { runPass } from '../pass.ts';
 import type { Mode, Outcome, PassRequest } from '../pass-types.ts';
 import { handRequest, neighboursAreQuiet, readOnly } from './hand.ts';
@@ -60,8 +61,8 @@ export async function passes(
     : [first];
 }
 
-/** A neighbour's rules are missing, or its part was never seen whole. */
+/** Rules of libvirt's are missing, or the neighbours' part was never seen whole. */
 function needsSecond(outcome: Outcome, unknown: boolean): boolean {
   if (outcome.kind === 'unreadable' || outcome.kind === 'failed') return false;
-  return unknown || outcome.drift.some((drift) => drift.kind === 'foreign-lost' || drift.kind === 'foreign-unhooked');
+  return unknown || outcome.drift.some((drift) => drift.kind.startsWith('foreign-') && isLibvirts(drift.owner));
 }

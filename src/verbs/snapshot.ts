@@ -63,6 +63,11 @@ export async function snapshot(world: World, args: SnapshotArgs): Promise<Snapsh
   if (asks || args.dryRun) return { kind: asks ? 'asks' : 'snapshot', changed: false, ...result };
   const same = memory.snapshotId === result.id;
   const id = await files.takeSnapshot(memory, user, complete, { trigger: 'snapshot', message: args.message });
+  // This is how it should be now: what neighbours lost before is no drift any more.
+  if ((memory.lost ?? []).length > 0) {
+    memory.lost = [];
+    await files.saveKnown(memory);
+  }
   await context.journal.append({
     event: 'snapshot',
     trigger: 'snapshot',

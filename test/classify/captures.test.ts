@@ -64,16 +64,65 @@ describe('a host with an admin’s rules, libvirt and nwfilter', () => {
   );
 });
 
+/** One capture of each program, the fullest. */
+const GOLDEN_WRITERS = [
+  'docker/05-admin-adds.iptables-nft.save',
+  'fail2ban-iptables-multiport/04-restart.iptables-nft.save',
+  'firewalld-iptables/02-virbr0-in-libvirt-zone.ip6tables-nft.save',
+  'neutron/03-admin-adds.iptables-nft.save',
+  'ufw/03-admin-adds.iptables-nft.save',
+  'xen/11-upstream-vifname-online.iptables-nft.save',
+  'xen/05-upstream-guest1-reboot.iptables-nft.save',
+];
+
+/** Folder of captures below writers/ -> the owner of what that program wrote; loaders write the user's rules. */
+const WRITERS: Readonly<Record<string, string | undefined>> = {
+  docker: 'docker',
+  'fail2ban-iptables-multiport': 'fail2ban',
+  'ferm-nft': undefined,
+  'firewalld-iptables': 'firewalld',
+  'firewalld-nftables': undefined,
+  'netfilter-persistent': undefined,
+  neutron: 'openstack-neutron',
+  'nftables-service': undefined,
+  ufw: 'ufw',
+  xen: 'xen',
+};
+/** What the admin and the stand-in for libvirt had written before, and what the admin wrote meanwhile. */
+const NOT_THE_WRITERS = /--comment "(?:admin|added after save)|ADMIN-IN|NEWCHAIN|LIBVIRT_|-A FORWARD -i dup -j DROP/;
+
 describe('a host with other neighbours', () => {
-  it.each(captures('writers/'))('gives libvirt only jumps, and sets that are whole: $name', (each) => {
+  it('has captures of known programs only', () => {
+    expect(new Set(captures('writers/').map(({ name }) => name.split('/')[1] ?? ''))).toEqual(
+      new Set(Object.keys(WRITERS)),
+    );
+  });
+
+  it.each(captures('writers/'))('gives each program its own lines, and nobody a line of the user’s: $name', (each) => {
+    const writer = WRITERS[each.name.split('/')[1] ?? ''];
     const classified = classify(rulesetOf(each), undefined);
     const claimed = textsOf(classified, (owner) => owner === 'libvirt');
     expect(claimed.filter((text) => !isPlainJump(text) && !/LIBVIRT_(FWX|FWI|FWO|PRT|INP|OUT) /.test(text))).toEqual(
       [],
     );
     expect(textsOf(classified, (owner) => owner === 'user').filter((text) => isPlainJump(text))).toEqual([]);
-    expect(textsOf(classified, (owner) => owner !== 'user').filter((text) => text.includes('admin'))).toEqual([]);
+    expect(textsOf(classified, (owner) => owner !== 'user').filter((text) => text.includes('"admin'))).toEqual([]);
+    expect(textsOf(classified, (owner) => !['user', 'libvirt', writer].includes(owner))).toEqual([]);
+    if (writer === undefined) return;
+    expect(textsOf(classified, (owner) => owner !== writer).filter((text) => !NOT_THE_WRITERS.test(text))).toEqual([]);
+    for (const table of classified.tables.values())
+      for (const { chain, claim } of table.chains.values())
+        if (chain.policy === '-' && !NOT_THE_WRITERS.test(chain.name)) expect(claim.owner).toBe(writer);
   });
+
+  it.each(captures('writers/').filter(({ name }) => GOLDEN_WRITERS.some((golden) => name.endsWith(golden))))(
+    'shows its evidence: $name',
+    async (each) => {
+      await expect(listing(classify(rulesetOf(each), undefined))).toMatchFileSnapshot(
+        `golden/${each.name.replace('.save', '.owners.tsv')}`,
+      );
+    },
+  );
 });
 
 describe('libvirt before 5.1', () => {

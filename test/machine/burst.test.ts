@@ -111,6 +111,24 @@ describe('the summary of a burst', () => {
     expect(burstOf({ ...rewrite, parents: [LIBVIRTD] })).toMatchObject({ libvirt: 'seen' });
   });
 
+  it('names the neighbour whose chains changed, and takes only libvirt’s for libvirt', () => {
+    const ban: Act = { chains: ['f2b-sshd'], added: 1 };
+    expect(says(ban)).toMatchObject({
+      neighbour: 'fail2ban',
+      byNeighbour: undefined,
+      wiped: false,
+      writers: ['fail2ban'],
+    });
+    expect(burstOf(ban)).toMatchObject({ libvirt: undefined, libvirtCommits: 0, libvirtMs: 0, authors: [] });
+    expect(burstOf({ ...ban, run: 'iptables -F f2b-sshd', parents: ['bash'] }).authors).toHaveLength(1);
+    expect(says(ban, { chains: ['LIBVIRT_FWI'], added: 1 })).toMatchObject({ writers: ['fail2ban', 'libvirt'] });
+    // Left to the user by its owner's documentation: who wrote there is not told by the name.
+    expect(says({ chains: ['DOCKER-USER'], added: 1 })).toMatchObject({ neighbour: undefined, writers: [] });
+    expect(says({ run: 'iptables', parents: ['dockerd'], chains: ['FORWARD'], added: 1 })).toMatchObject({
+      writers: ['docker'],
+    });
+  });
+
   it('keeps its tables apart, and its authors last first', () => {
     const burst = burstOf(
       { run: 'iptables -F', deleted: 3 },

@@ -134,6 +134,18 @@ describe('the fast lane', () => {
     expect(mind.pass()).toBeDefined();
   });
 
+  it('nor for one that another neighbour keeps for itself; when its burst is over, what stands is its word', () => {
+    const mind = machine();
+    mind.event(touched('f2b-sshd'));
+    mind.hear({ chains: ['f2b-sshd'], added: 1 });
+    expect(mind.pass()).toBeUndefined();
+    mind.wait(60);
+    expect(mind.pass()).toMatchObject({ trigger: 'settled', burstOver: true, neighboursQuiet: true });
+    mind.end();
+    mind.event(touched('DOCKER-USER'));
+    expect(mind.pass()).toMatchObject({ scope: [{ family: 'ip', table: 'filter' }] });
+  });
+
   it('reads again what was touched while a pass ran, once', () => {
     const mind = machine();
     mind.event(touched('FORWARD'));
@@ -304,6 +316,18 @@ describe('libvirt’s own part', () => {
       }
       expect(mind.said().filter((line) => line === 'ask-libvirt')).toEqual([]);
     }
+  });
+
+  it('is not asked for when another neighbour’s is missing', () => {
+    const mind = machine();
+    mind.hear(FLUSH);
+    mind.wait(60);
+    for (let round = 0; round < 6; round++) {
+      if (mind.pass() !== undefined) mind.end({ drift: LOST.map((each) => ({ ...each, owner: 'fail2ban' })) });
+      mind.wait(2000);
+    }
+    expect(mind.pass()).toBeUndefined();
+    expect(mind.said()).toEqual([]);
   });
 
   it('with copies that nobody wrote is put right when it is quiet', () => {

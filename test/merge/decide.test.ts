@@ -440,12 +440,17 @@ describe('whose voice is it?', () => {
   });
 });
 
-describe('a neighbour whose rules count as the user’s', () => {
+describe('a neighbour that is told by its rules', () => {
   const docker = ['-A FORWARD -j DOCKER-USER', '-A FORWARD -o docker0 -j DOCKER'];
   const mine = ['-A FORWARD -s 10.0.0.1/32 -j DROP', '-A FORWARD -s 10.0.0.2/32 -j DROP'];
   const decideOf = (before: string[], now: string[], act: Act): Decision => {
     const read = (rules: string[]): ReturnType<typeof rulesetOf> =>
-      parseDocument(['*filter', ':FORWARD ACCEPT [0:0]', ...rules, 'COMMIT', ''].join('\n'), 'ip').ruleset;
+      parseDocument(
+        ['*filter', ':FORWARD ACCEPT [0:0]', ':DOCKER - [0:0]', ':DOCKER-USER - [0:0]', ...rules, 'COMMIT', ''].join(
+          '\n',
+        ),
+        'ip',
+      ).ruleset;
     return decideTable({
       table: 'filter',
       wish: snapshotOf(read(before)).wish.tables.get('filter'),
@@ -461,8 +466,8 @@ describe('a neighbour whose rules count as the user’s', () => {
   const byDocker: Act = { run: 'iptables', parents: ['dockerd'], deleted: 1, added: 1 };
 
   it.each([
-    ['takes its own rule away: no damage', [docker[0], mine[0], mine[1]], 'pending'],
-    ['moves its own rule to the top: no damage', [docker[1], docker[0], ...mine], 'pending'],
+    ['takes its own rule away: its word, nothing of the user’s', [docker[0], ...mine], 'kept'],
+    ['moves its own rule to the top: the same', [docker[1], docker[0], ...mine], 'kept'],
     ['takes a rule of the user’s: damage', [...docker, mine[0]], 'damage'],
     ['moves the user’s rules: damage', [...docker, mine[1], mine[0]], 'damage'],
   ])('%s', (_, now, kind) => {
@@ -473,7 +478,65 @@ describe('a neighbour whose rules count as the user’s', () => {
       byDocker,
     );
     expect(decision.kind).toBe(kind);
-    expect(ruleTexts(decision.next.chains.get('FORWARD')?.items ?? [])).toEqual(kind === 'damage' ? before : now);
+    expect(ruleTexts(decision.next.chains.get('FORWARD')?.items ?? [])).toEqual(mine);
+  });
+});
+
+describe('a rule of the user’s in a neighbour’s chain', () => {
+  const jump = '-A INPUT -j ufw-before-input';
+  const own = '-A ufw-before-input -i lo -j ACCEPT';
+  const mine = '-A ufw-before-input -p tcp -m comment --comment "mine" -j ACCEPT';
+  const user = '-A DOCKER-USER -s 10.0.0.1/32 -j DROP';
+  const read = (rules: string[]): ReturnType<typeof rulesetOf> =>
+    parseDocument(
+      [
+        '*filter',
+        ':INPUT ACCEPT [0:0]',
+        ':ufw-before-input - [0:0]',
+        ':DOCKER-USER - [0:0]',
+        jump,
+        ...rules,
+        'COMMIT',
+        '',
+      ].join('\n'),
+      'ip',
+    ).ruleset;
+  const decideOf = (now: string[], act: Act): Decision =>
+    decideTable({
+      table: 'filter',
+      wish: snapshotOf(read([own, mine, user])).wish.tables.get('filter'),
+      live: classify(read(now), undefined).tables.get('filter'),
+      summary: addCommit(openBurst(0), commit(act), 0).tables.get('ip filter'),
+      evidence: { wholeTableNew: false, bootFile: undefined },
+      burstOver: true,
+      onDelete: 'pending',
+      onLoad: 'adopt',
+      isGuestBridge: () => false,
+    });
+  const rewrite: Act = { run: 'iptables-restore -n', chains: ['ufw-before-input'], deleted: 2, added: 1 };
+
+  it.each([
+    ['goes when that neighbour rewrites the chain', [own, user], { ...rewrite, parents: ['ufw'] }, 'pending', []],
+    [
+      'goes when only that chain was rewritten, by whom could not be read',
+      [own, user],
+      { ...rewrite, run: 'iptables' },
+      'pending',
+      [],
+    ],
+    ['comes back when another neighbour took it', [own, user], { ...rewrite, parents: ['dockerd'] }, 'damage', [mine]],
+    [
+      'comes back when the chain is left to the user',
+      [own, mine],
+      { run: 'iptables -F', chains: ['DOCKER-USER'], deleted: 1, parents: ['dockerd'] },
+      'wipe',
+      [mine],
+    ],
+  ] as const)('%s', (_, now, act, kind, left) => {
+    const decision = decideOf([...now], act);
+    expect(decision.kind).toBe(kind);
+    expect(ruleTexts(decision.next.chains.get('ufw-before-input')?.items ?? [])).toEqual(left);
+    expect(ruleTexts(decision.next.chains.get('DOCKER-USER')?.items ?? [])).toEqual([user]);
   });
 });
 
