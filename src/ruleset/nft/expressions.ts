@@ -57,7 +57,8 @@ function takePrimary(cursor: Cursor): NftExpression | undefined {
     (other ?? takeOption)(cursor);
     return cursor.at > cursor.words.length ? undefined : { kind: 'other', text: textBetween(cursor, from, cursor.at) };
   }
-  if (HEADERS.has(word) && isName(peekWord(cursor))) return { kind: 'payload', protocol: word, field: takeWord(cursor) };
+  if (HEADERS.has(word) && isName(peekWord(cursor)))
+    return { kind: 'payload', protocol: word, field: takeWord(cursor) };
   return undefined;
 }
 

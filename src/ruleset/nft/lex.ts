@@ -32,9 +32,7 @@ export function readLines(text: string): LineReader {
 function lineAt(text: string, start: number, number: number): PhysicalLine | undefined {
   if (start >= text.length) return undefined;
   const end = text.indexOf('\n', start);
-  return end === -1
-    ? { start, end: text.length, next: text.length, number }
-    : { start, end, next: end + 1, number };
+  return end === -1 ? { start, end: text.length, next: text.length, number } : { start, end, next: end + 1, number };
 }
 
 /** Where nothing but blanks stands before. */

@@ -8,13 +8,22 @@ import { type Head, headOf, lineKind, linesOf, listOf, readBlock, readLine, read
 import { indentEnd, type PhysicalLine, readLines } from './lex.ts';
 import { commentOf, readObject } from './objects.ts';
 import { type ParseState, report } from './statement-text.ts';
-import { NFT_FAMILIES, type NftFamily, type NftLine, type NftObject, type NftRuleset, type NftTable, type NftText } from './types.ts';
+import {
+  NFT_FAMILIES,
+  type NftFamily,
+  type NftLine,
+  type NftObject,
+  type NftRuleset,
+  type NftTable,
+  type NftText,
+} from './types.ts';
 
 /** Parses what nft 1.0.6 and 1.1.3 print, also with `-a` and `-s`. `file` only names the text in problems. */
 export function parseNft(text: string, file = '-'): NftRuleset {
   const state: ParseState = { file, reader: readLines(text), problems: [], unclosedAt: -1 };
   const parts: (NftTable | NftText)[] = [];
-  for (let line = state.reader.peek(); line !== undefined; line = state.reader.peek()) parts.push(readPart(state, line));
+  for (let line = state.reader.peek(); line !== undefined; line = state.reader.peek())
+    parts.push(readPart(state, line));
   const tables = parts.filter((part) => part.kind === 'table');
   return { parts, tables, problems: state.problems };
 }
@@ -64,7 +73,8 @@ function reportOutside(state: ParseState, line: PhysicalLine): void {
     report(state, code, line.number, column, message);
   if (found.startsWith('}')) say('extra-brace', 'this "}" closes nothing; expected "table FAMILY NAME {" before it');
   else if (!isPrintable(found)) say('not-text', `cannot read ${JSON.stringify(found)}; expected text`);
-  else if (found.startsWith('table ')) say('bad-table-line', 'this table has no body; expected "{" at the end of the line');
+  else if (found.startsWith('table '))
+    say('bad-table-line', 'this table has no body; expected "{" at the end of the line');
   else say('no-table', `${JSON.stringify(found)} stands outside a table; expected "table FAMILY NAME {" before it`);
 }
 

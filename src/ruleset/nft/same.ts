@@ -38,7 +38,7 @@ export function canonicalTable(table: NftTable, options: CanonicalOptions = {}):
 
 /** A rule's text for comparison: no counter values, elements of `{ ... }` in order. */
 export function canonicalRule(text: string): string {
-  return outsideQuotes(sortAnonymousSets(text), withoutState);
+  return outsideQuotes(text.includes('{') ? sortAnonymousSets(text) : text, withoutState);
 }
 
 function canonicalObject(object: NftObject, options: CanonicalOptions): string[] {

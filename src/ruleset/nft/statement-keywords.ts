@@ -130,6 +130,19 @@ const takeUpdate: Reader = (cursor, word) => {
 /** `xt match physdev`, `xt target CHECKSUM` */
 const takeXt: Reader = (cursor) => ({ kind: 'xt', what: takeWord(cursor), name: unquote(takeWord(cursor)) });
 
+/** `XT target MASQUERADE not found`: nft 1.0.6 without that extension's library. It does not load. */
+const takeMissingXt: Reader = (cursor) => {
+  const what = takeOneOf(cursor, ['match', 'target']);
+  if (what === undefined) return undefined;
+  const name = takeWord(cursor);
+  if (skipWord(cursor, 'not')) cursor.at++;
+  return { kind: 'xt', what, name };
+};
+
+/** `# Warning: XT target MASQUERADE not found`: the same of nft 1.1.3. It loads, as a rule without its target. */
+const takeWarning: Reader = (cursor, word) =>
+  skipWord(cursor, 'Warning:') && skipWord(cursor, 'XT') ? takeMissingXt(cursor, word) : undefined;
+
 /** A statement of so many words behind the first that says nothing about verdicts. */
 const takeOther =
   (wordCount: number): Reader =>
@@ -169,6 +182,8 @@ export const KEYWORDS: Readonly<Record<string, Reader>> = {
   update: takeUpdate,
   delete: takeUpdate,
   xt: takeXt,
+  XT: takeMissingXt,
+  '#': takeWarning,
   notrack: takeOther(0),
   /** `flow add @f` */
   flow: takeOther(2),

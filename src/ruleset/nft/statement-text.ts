@@ -31,7 +31,8 @@ export function takeStatement(state: ParseState, first: PhysicalLine, place: Pla
   reader.take();
   if (!staysOpen(line)) return finish(text, first.start, first.next, line);
   let nesting = nestingAfter(text, start, first.end, CLOSED);
-  if (place === 'rules' && nesting.inQuote && nextLooksListed(reader)) return finish(text, first.start, first.next, line);
+  if (place === 'rules' && nesting.inQuote && nextLooksListed(reader))
+    return finish(text, first.start, first.next, line);
   let last = first;
   while (nesting.inQuote || nesting.depth > 0) {
     const next = reader.peek();

@@ -85,7 +85,11 @@ interface Kinds {
   /** `meta mark set 0x1`, `ip ttl set 5` */
   readonly mangle: { readonly target: NftExpression; readonly value: NftValue };
   /** `update @seen { ip saddr timeout 10s }` */
-  readonly 'update-set': { readonly operation: 'add' | 'update' | 'delete'; readonly set: string; readonly element: string };
+  readonly 'update-set': {
+    readonly operation: 'add' | 'update' | 'delete';
+    readonly set: string;
+    readonly element: string;
+  };
   /** At most `count` connections (`over`: more than that). */
   readonly 'ct-count': { readonly over: boolean; readonly count: number };
   /** `xt match physdev`: what iptables-nft wrote and nft cannot show. It may do anything. */

@@ -9,12 +9,14 @@ import type { NftMap, NftMapEntry, NftValue } from './statement-types.ts';
 /** Takes the value of a match; undefined when none stands here. */
 export function takeValue(cursor: Cursor): NftValue | undefined {
   const inside = takeBraces(cursor);
-  if (inside !== undefined) return { kind: 'anonymous-set', elements: elementsOf(inside).map(({ key }) => readKey(key)) };
+  if (inside !== undefined)
+    return { kind: 'anonymous-set', elements: elementsOf(inside).map(({ key }) => readKey(key)) };
   const word = peekWord(cursor);
   if (word === '' || word === '{' || word === '}') return undefined;
   if (word.startsWith('@') && !word.includes(',')) return { kind: 'set', name: takeWord(cursor).slice(1) };
   const first = readWord(takeOperand(cursor));
-  if (skipWord(cursor, '/')) return { kind: 'masked', values: valuesOf(first), mask: valuesOf(readWord(takeWord(cursor))) };
+  if (skipWord(cursor, '/'))
+    return { kind: 'masked', values: valuesOf(first), mask: valuesOf(readWord(takeWord(cursor))) };
   return takeConcat(cursor, first);
 }
 
@@ -35,7 +37,10 @@ export function takeSource(cursor: Cursor): NftValue | undefined {
 export function takeMap(cursor: Cursor): NftMap | undefined {
   const inside = takeBraces(cursor);
   if (inside !== undefined) {
-    const entries = elementsOf(inside).map(({ key, value }): NftMapEntry => ({ key: readKey(key), value: value ?? '' }));
+    const entries = elementsOf(inside).map(({ key, value }): NftMapEntry => ({
+      key: readKey(key),
+      value: value ?? '',
+    }));
     return { kind: 'anonymous', entries };
   }
   const word = takeWord(cursor);
