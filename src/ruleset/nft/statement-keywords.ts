@@ -139,7 +139,7 @@ const takeMissingXt: Reader = (cursor) => {
   return { kind: 'xt', what, name };
 };
 
-/** `# Warning: XT target MASQUERADE not found`: the same of nft 1.1.3. It loads, as a rule without its target. */
+/** `# Warning: XT target MASQUERADE not found`: the same of nft 1.1.3; `xt target "MASQUERADE"` follows in the next line. */
 const takeWarning: Reader = (cursor, word) =>
   skipWord(cursor, 'Warning:') && skipWord(cursor, 'XT') ? takeMissingXt(cursor, word) : undefined;
 

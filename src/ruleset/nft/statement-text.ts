@@ -29,6 +29,8 @@ export function takeStatement(state: ParseState, first: PhysicalLine, place: Pla
   const start = indentEnd(text, first.start, first.end);
   const line = text.slice(start, first.end);
   reader.take();
+  if (place === 'rules' && line.endsWith(' not found') && XT_NOT_FOUND.test(line))
+    return takeBrokenRule(state, first, start);
   if (!staysOpen(line)) return finish(text, first.start, first.next, line);
   let nesting = nestingAfter(text, start, first.end, CLOSED);
   if (place === 'rules' && nesting.inQuote && nextLooksListed(reader))
@@ -45,6 +47,22 @@ export function takeStatement(state: ParseState, first: PhysicalLine, place: Pla
     reader.take();
   }
   return finish(text, first.start, last.next, text.slice(start, last.end));
+}
+
+/** `counter packets 0 bytes 0 XT target MASQUERADE not found` */
+const XT_NOT_FOUND = /\bXT (?:match|target) \S+ not found$/;
+
+/**
+ * nft without an extension's library ends the line there; the rule goes on, without indentation: 1.0.6 with nothing but
+ * the handle, 1.1.3 with `xt target "MASQUERADE"` (captured with libvirt 9.0 and 11.3).
+ */
+function takeBrokenRule({ reader }: ParseState, first: PhysicalLine, start: number): StatementText {
+  const { text } = reader;
+  const next = reader.peek();
+  if (next === undefined || text.startsWith('\t', next.start))
+    return finish(text, first.start, first.next, text.slice(start, first.end));
+  reader.take();
+  return finish(text, first.start, next.next, text.slice(start, next.end));
 }
 
 /**
@@ -80,10 +98,11 @@ function finish(text: string, start: number, next: number, body: string): Statem
 const withoutLineEnd = (body: string): string => (body.endsWith('\r') ? body.slice(0, -1) : body);
 
 function reportOpen(state: ParseState, first: PhysicalLine, start: number, { inQuote, quoteAt }: Nesting): void {
+  state.unclosedAt = Infinity;
   const column = (inQuote && quoteAt >= first.start && quoteAt < first.end ? quoteAt : start) - first.start + 1;
   if (inQuote)
     report(state, 'unclosed-quote', first.number, column, 'a quote that opens here is not closed; expected a second "');
-  else reportUnclosed(state, first.number, column, 'what opens here');
+  else report(state, 'unclosed-block', first.number, column, 'what opens here is not closed; expected "}"');
 }
 
 /** One problem for each place where the text ends too early. */
