@@ -5,8 +5,8 @@ import { chainsOf, type NftChain, type NftRuleset, type NftTable, tableKey } fro
 
 /**
  * How it is known. `warning`: nft says so (it does when it met an xt expression). `xt`: such an expression is printed.
- * `shape`: a name of iptables' with nothing but chains, and only its base chains; iptables works with such a table
- * whoever made it.
+ * `shape`: a name of iptables' with nothing but chains, and no base chains but its own (an empty
+ * one too: firewalld leaves `ip nat` so); iptables works with such a table whoever made it.
  */
 export type IptablesEvidence = 'warning' | 'xt' | 'shape';
 
@@ -51,7 +51,7 @@ const hasXt = (table: NftTable): boolean =>
 function hasShape(table: NftTable): boolean {
   const chains = chainsOf(table);
   const bases = chains.filter((chain) => chain.base !== undefined);
-  return chains.length === table.objects.length && bases.length > 0 && bases.every((chain) => isBuiltin(chain, table));
+  return chains.length === table.objects.length && bases.every((chain) => isBuiltin(chain, table));
 }
 
 /** Priorities of the tables in ip and ip6 (iptables/nft.c, xtables_ipv4); nat differs by hook. */

@@ -88,7 +88,7 @@ function reasonOf({ source, text }: NftRule): UnloadableReason | undefined {
   if (/\b(?:xt|XT) (?:match|target) /.test(bare)) return 'xt'; // xt match physdev
   if (bare.includes('"') && STRAY_QUOTE.test(bare.replaceAll('""', '\u0001'))) return 'quote';
   if (/^\t+ /.test(source) || bare.trimEnd().includes('  ')) return 'hidden-xt';
-  return /\b[io]if (?:!= )?(?:\d|\{)/.test(bare) && hasDeadIndex(text) ? 'dead-interface' : undefined; // iif 73
+  return /\b[io]if .*\d/.test(bare) && hasDeadIndex(text) ? 'dead-interface' : undefined; // iif 73
 }
 
 /** `log prefix "q"u {"`, with each quoted text as one \u0001: a quote is left over, or text touches a quoted one. */
@@ -100,29 +100,25 @@ const hasDeadIndex = (text: string): boolean =>
 /** The values that `iif` and `oif` are compared with. */
 function indexMatches(statements: readonly NftStatement[]): NftValue[] {
   return statements.flatMap((statement) => {
-    if (statement.kind === 'match') return isIndex(statement.left) ? [statement.right] : [];
-    if (statement.kind !== 'vmap' || !isIndex(statement.key) || statement.map.kind === 'named') return [];
-    return statement.map.entries.map(({ key }) => key);
+    if (statement.kind === 'match') return indexParts(statement.left, statement.right);
+    if (statement.kind !== 'vmap' || statement.map.kind === 'named') return [];
+    return statement.map.entries.flatMap(({ key }) => indexParts(statement.key, key));
   });
 }
 
-const isIndex = (expression: NftExpression): boolean =>
-  expression.kind === 'concat'
-    ? expression.parts.some(isIndex)
-    : expression.kind === 'meta' && (expression.key === 'iif' || expression.key === 'oif');
-
-function literalsOf(value: NftValue, quoted: boolean): string[] {
-  switch (value.kind) {
-    case 'literal':
-      return value.quoted === quoted ? [value.text] : [];
-    case 'anonymous-set':
-      return value.elements.flatMap((each) => literalsOf(each, quoted));
-    case 'concat':
-      return value.parts.flatMap((each) => literalsOf(each, quoted));
-    default:
-      return [];
-  }
+/** Of `iif . tcp dport { "lo" . 22 }` only what stands where `iif` stands. */
+function indexParts(expression: NftExpression, value: NftValue): NftValue[] {
+  if (value.kind === 'anonymous-set') return value.elements.flatMap((element) => indexParts(expression, element));
+  if (expression.kind === 'concat' && value.kind === 'concat')
+    return value.parts.flatMap((part, index) => {
+      const compared = expression.parts[index];
+      return compared === undefined ? [] : indexParts(compared, part);
+    });
+  return expression.kind === 'meta' && (expression.key === 'iif' || expression.key === 'oif') ? [value] : [];
 }
+
+const literalsOf = (value: NftValue, quoted: boolean): string[] =>
+  value.kind === 'literal' && value.quoted === quoted ? [value.text] : [];
 
 /** `type iface_index`, `typeof iif . ip saddr` */
 const isOfIndexes = ({ type, typeOf }: NftSet): boolean => /\biface_index\b|\b[io]if\b/.test(`${type} ${typeOf}`);
