@@ -9,7 +9,7 @@ import { evidenceOf, type IptablesEvidence } from '../ruleset/nft/iptables-table
 import { printNftObject } from '../ruleset/nft/print.ts';
 import { sameTable } from '../ruleset/nft/same.ts';
 import { type NftSet, type NftTable, tableKey } from '../ruleset/nft/types.ts';
-import { type Unloadable, unloadableIn } from '../ruleset/nft/unloadable.ts';
+import { isOwned, type Unloadable, unloadableIn } from '../ruleset/nft/unloadable.ts';
 
 export interface NftReplacement {
   /** For `nft -f -`; empty when there is nothing to do. */
@@ -22,7 +22,9 @@ export interface NftReplacement {
 export type NftRefusal =
   | { readonly kind: 'unloadable'; readonly table: string; readonly lines: readonly Unloadable[] }
   /** Its rules are loaded by iptables-restore, never by nft. */
-  | { readonly kind: 'iptables'; readonly table: string; readonly evidence: IptablesEvidence };
+  | { readonly kind: 'iptables'; readonly table: string; readonly evidence: IptablesEvidence }
+  /** The live table is a running program's, or was: the whole input would fail, "Operation not permitted". */
+  | { readonly kind: 'owned'; readonly table: string; readonly progname: string | undefined };
 
 export interface ReplaceOptions {
   /** Time since the wanted tables were listed, in ms: elements with a timeout have that much less left. Default 0. */
@@ -43,7 +45,7 @@ export function renderReplacement(
     const key = tableKey(table);
     const before = now.get(key);
     if (before !== undefined && sameTable(before, table)) continue;
-    const refusal = refusalOf(table, key);
+    const refusal = refusalOf(table, before, key);
     if (refusal !== undefined) refused.push(refusal);
     else {
       blocks.push(renderTable(table, key, ageMs));
@@ -53,7 +55,8 @@ export function renderReplacement(
   return { input: blocks.join(''), replaced, refused };
 }
 
-function refusalOf(table: NftTable, key: string): NftRefusal | undefined {
+function refusalOf(table: NftTable, before: NftTable | undefined, key: string): NftRefusal | undefined {
+  if (before !== undefined && isOwned(before)) return { kind: 'owned', table: key, progname: before.progname };
   const evidence = evidenceOf(table);
   if (evidence !== undefined) return { kind: 'iptables', table: key, evidence };
   const lines = unloadableIn(table);

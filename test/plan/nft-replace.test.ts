@@ -46,6 +46,19 @@ describe('a replacement', () => {
     ]);
   });
 
+  it('refuses a table that another program owns, or owned, since the whole input would fail', () => {
+    for (const flags of ['flags owner', 'flags persist', 'flags owner,persist', 'flags ']) {
+      const [live] = tables(A.replace('{\n', `{ # progname guard\n\t${flags}\n`));
+      expect(renderReplacement(tables(A + B), [live!])).toMatchObject({
+        replaced: ['ip b'],
+        refused: [{ kind: 'owned', table: 'inet a', progname: 'guard' }],
+      });
+      expect(renderReplacement([live!], []).refused).toMatchObject([
+        { kind: 'unloadable', lines: [{ reason: 'owner' }] },
+      ]);
+    }
+  });
+
   it('ends each table with a line end, whatever the listing ended with', () => {
     const [first] = tables(A.trimEnd());
     expect(renderReplacement([first!], []).input.endsWith('}\n')).toBe(true);

@@ -1,6 +1,6 @@
 // Reading one block line by line: head, parts, tail. Pure.
 
-import { cutHandle, indentEnd, nestingAfter, type PhysicalLine } from './lex.ts';
+import { indentEnd, nestingAfter, type PhysicalLine } from './lex.ts';
 import { type ParseState, reportUnclosed, takeStatement } from './statement-text.ts';
 import type { NftBlock, NftLine, NftText } from './types.ts';
 
@@ -14,17 +14,21 @@ export interface Head {
   readonly progname: string | undefined;
 }
 
-/** The line as a head, if it is one: it ends in ` {`, handles aside. */
+/** `chain forward { # handle 3`, `table inet firewalld { # handle 2 progname firewalld`, `table ip x {` */
+const HEAD = /^(.*) \{(?: # (?:handle (\d+) ?)?(?:progname (.+))?)?$/;
+
+/** The line as a head, if it is one: it ends in ` {`, what `nft -a` adds aside. A program's name may have blanks. */
 export function headOf({ text }: { readonly text: string }, line: PhysicalLine): Head | undefined {
   const start = indentEnd(text, line.start, line.end);
-  const cut = cutHandle(text.slice(start, line.end).trimEnd());
-  if (!cut.text.endsWith(' {')) return undefined;
+  const found = HEAD.exec(text.slice(start, line.end).trimEnd());
+  if (found === null) return undefined;
+  const [, words = '', handle, progname] = found;
   return {
     line,
     source: text.slice(line.start, line.next),
-    text: cut.text.slice(0, -2).trimEnd(),
-    handle: cut.handle,
-    progname: cut.progname,
+    text: words.trimEnd(),
+    handle: handle === undefined ? undefined : Number(handle),
+    progname,
   };
 }
 

@@ -21,7 +21,10 @@ export const UNLOADABLE_REASONS = [
    * whatever interface gets this index.
    */
   'dead-interface',
-  /** `flags owner`: the table would end with the `nft -f` that loads it. */
+  /**
+   * `flags owner`: the table would end with the `nft -f` that loads it. `flags persist`, what is left of an owned table
+   * after its program: nft 1.0.6 lists and loads no such flag, and 1.1.3 refuses `add table` over it.
+   */
   'owner',
   /** A quote in a quoted text, as iptables allows; nft has no escape. */
   'quote',
@@ -45,7 +48,7 @@ export function unloadableIn(table: NftTable): Unloadable[] {
     if (reason !== undefined) found.push({ reason, line, text });
   };
   let line = 1 + lineCount(table.head);
-  if (table.flags.includes('owner')) add('owner', 1, table.head.trim());
+  if (isOwned(table)) add('owner', 1, table.head.trim());
   for (const part of table.parts) {
     const source = 'source' in part ? part.source : printNftObject(part);
     if (part.kind === 'chain') addRules(part, line, add);
@@ -55,6 +58,15 @@ export function unloadableIn(table: NftTable): Unloadable[] {
   if (table.tail === '') add('incomplete', line - 1, table.head.trim());
   return found;
 }
+
+/**
+ * Held by a running program, or left behind by one: nobody else may change it. nft 1.0.6 does not know `persist` and
+ * prints `flags` with nothing behind it (measured on Linux 6.18).
+ */
+export const isOwned = ({ flags, parts }: NftTable): boolean =>
+  flags.includes('owner') ||
+  flags.includes('persist') ||
+  parts.some((part) => part.kind === 'line' && part.text.trim() === 'flags');
 
 /** Interfaces that must exist when the table is loaded: nft turns the names in `iif`/`oif` and `device` into indexes. */
 export function interfacesNeeded(table: NftTable): string[] {

@@ -37,6 +37,10 @@ describe('tables', () => {
       handle: undefined,
       progname: 'nft',
     });
+    expect(parseNft('table ip t { # handle 7 progname my { guard # x\n}\n').tables[0]).toMatchObject({
+      handle: 7,
+      progname: 'my { guard # x',
+    });
     expect(parseNft('table t {\n}\n').tables[0]).toMatchObject({ family: 'ip', name: 't' });
   });
 });
