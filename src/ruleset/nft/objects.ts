@@ -38,15 +38,13 @@ export function readObject(state: ParseState, head: Head, family: NftFamily): Nf
   }
 }
 
-/** `type filter hook input ...`, `policy drop;`, `comment "x"`: lines of the chain itself stand before its first rule. */
+/** `type filter hook input ...`, `policy drop;`, `comment "x"`: lines of the chain itself. No rule begins so. */
 const CHAIN_LINE = /^(?:type \S+ hook |policy |flags |comment "|devices? )/;
 
 function readChain(state: ParseState, head: Head, name: string, family: NftFamily): NftChain {
-  let begun = false;
   const block = readBlock(state, head, (line) => {
     const { source, text, handle } = takeStatement(state, line, 'rules');
-    if (!begun && CHAIN_LINE.test(text)) return { kind: 'line' as const, source, text };
-    begun = true;
+    if (CHAIN_LINE.test(text)) return { kind: 'line' as const, source, text };
     return { kind: 'rule' as const, source, text, handle };
   });
   const rules = block.parts.filter((part) => part.kind === 'rule');

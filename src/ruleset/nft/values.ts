@@ -13,7 +13,7 @@ export function takeValue(cursor: Cursor): NftValue | undefined {
     return { kind: 'anonymous-set', elements: elementsOf(inside).map(({ key }) => readKey(key)) };
   const word = peekWord(cursor);
   if (word === '' || word === '{' || word === '}') return undefined;
-  if (word.startsWith('@') && !word.includes(',')) return { kind: 'set', name: takeWord(cursor).slice(1) };
+  if (word.startsWith('@')) return { kind: 'set', name: takeWord(cursor).slice(1) };
   const first = readWord(takeOperand(cursor));
   if (skipWord(cursor, '/'))
     return { kind: 'masked', values: valuesOf(first), mask: valuesOf(readWord(takeWord(cursor))) };

@@ -56,7 +56,7 @@ describe('text that is not malformed', () => {
     ['blank lines and comments', '\n# Warning: table ip filter is managed by iptables-nft, do not touch!\n\n'],
     [
       'a statement and a block that nobody knows',
-      'table ip t {\n\tfrob 7\n\tfrobs f {\n\t\tx {\n\t\t\ty\n\t\t}\n\t}\n}\n',
+      'table ip t {\n\tfrob 7\n\ttable 7\n\tfrobs f {\n\t\tx {\n\t\t\ty\n\t\t}\n\t}\n}\n',
     ],
     [
       'objects in one line, as people write them',

@@ -156,6 +156,9 @@ describe('sets and maps', () => {
     expect(elements('m4')[0]).toEqual({ key: '80', value: '10.0.0.1 . 8080' });
     expect(elements('lines')).toEqual([{ key: '1.1.1.1', comment: 'a, b } c' }, { key: '2.2.2.2' }]);
     expect(elements('s_b')).toEqual([]);
+    expect(elementsOf('1.1.1.1 ct count over 5, 2.2.2.2 limit rate 1/second timeout 5m').map(({ key }) => key)).toEqual(
+      ['1.1.1.1', '2.2.2.2'],
+    );
   });
 });
 
