@@ -8,16 +8,25 @@ import { readNetworkFiles } from '../observe/networks.ts';
 import { type Document, parseDocument } from '../ruleset/iptables/parse.ts';
 import { printDocument, printProblem } from '../ruleset/iptables/print.ts';
 import type { Network } from '../ruleset/network.ts';
-import type { Family } from '../ruleset/types.ts';
+import { parseNft } from '../ruleset/nft/parse.ts';
+import { printNft } from '../ruleset/nft/print.ts';
+import type { NftRuleset } from '../ruleset/nft/types.ts';
+import type { Family, Problem } from '../ruleset/types.ts';
 import type { DebugOptions } from './debug.ts';
 import { EXIT, Stop } from './exit-codes.ts';
 import { openConfig, type Session } from './session.ts';
 
 export async function parse(session: Session, file: string | undefined, options: DebugOptions): Promise<number> {
-  const document = await readDocument(session, file, familyOf(options));
   // Byte for byte, so nothing is made safe for a terminal here.
-  session.terminal.out(printDocument(document));
+  if (engineOf(options) === 'nft') session.terminal.out(printNft(await readListing(session, file)));
+  else session.terminal.out(printDocument(await readDocument(session, file, familyOf(options))));
   return EXIT.ok;
+}
+
+/** `--engine`: whose text it is. Throws Stop 2. */
+function engineOf({ engine = 'iptables' }: DebugOptions): 'iptables' | 'nft' {
+  if (engine === 'iptables' || engine === 'nft') return engine;
+  throw new Stop(EXIT.usage, `--engine: expected iptables or nft, found "${engine}"`);
 }
 
 /** `--family`. Throws Stop 2. */
@@ -28,15 +37,29 @@ export function familyOf({ family }: DebugOptions): Family {
 
 /** Reads a file or standard input. Throws Stop 2 with every problem, `FILE:LINE:COLUMN: code: message`. */
 export async function readDocument(session: Session, file: string | undefined, family: Family): Promise<Document> {
-  const name = file ?? '-';
+  return withoutProblems(session, parseDocument(await readText(session, file), family, file ?? '-'));
+}
+
+/** The same for what `nft list ruleset` prints. */
+async function readListing(session: Session, file: string | undefined): Promise<NftRuleset> {
+  return withoutProblems(session, parseNft(await readText(session, file), file ?? '-'));
+}
+
+async function readText(session: Session, file = '-'): Promise<string> {
   const text =
-    name === '-'
+    file === '-'
       ? await session.terminal.readInput()
-      : await session.terminal.makeHost({ ownFolders: [] }).files.read(name);
-  if (text === undefined) throw new Stop(EXIT.usage, `${name}: there is no such file`);
-  const document = parseDocument(text, family, name);
-  if (document.problems.length === 0) return document;
-  session.terminal.err(`${document.problems.map(printProblem).join('\n')}\n`);
+      : await session.terminal.makeHost({ ownFolders: [] }).files.read(file);
+  if (text === undefined) throw new Stop(EXIT.usage, `${file}: there is no such file`);
+  return text;
+}
+
+function withoutProblems<Parsed extends { readonly problems: readonly Problem[] }>(
+  session: Session,
+  parsed: Parsed,
+): Parsed {
+  if (parsed.problems.length === 0) return parsed;
+  session.terminal.err(`${parsed.problems.map(printProblem).join('\n')}\n`);
   throw new Stop(EXIT.usage, '');
 }
 

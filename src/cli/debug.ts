@@ -7,6 +7,7 @@ import type { Session } from './session.ts';
 
 export interface DebugOptions {
   readonly family?: string;
+  readonly engine?: string;
   readonly networks?: readonly string[];
   readonly snapshot?: string;
   readonly plan?: boolean;
@@ -23,6 +24,7 @@ export const register: Register = (command, run) => {
   addTail(command, {
     examples: [
       ['iptables-save | mendwall debug parse | cmp - <(iptables-save)', ''],
+      ['nft list ruleset | mendwall debug parse --engine nft', ''],
       ['iptables-save | mendwall debug classify', 'owner, evidence, table, chain, text'],
       ['iptables-save | mendwall debug merge --snapshot rules.v4', 'how it should be'],
       ['iptables-save | mendwall debug plan --snapshot rules.v4', 'the edits that lead there'],
@@ -73,7 +75,9 @@ function omitNetworks({ networks: _, ...options }: DebugOptions): DebugOptions {
 function addParse(command: Command, run: Runner): void {
   const filter: Filter = async (session, file, options) =>
     (await import('./debug-filters.ts')).parse(session, file, options);
-  addFilter(command, 'parse', 'iptables-save text in, the same bytes out').action(run(filter));
+  addFilter(command, 'parse', 'rules in, the same bytes out: text of iptables-save, or of nft list ruleset')
+    .option('--engine <engine>', 'whose text it is: iptables or nft (default iptables)')
+    .action(run(filter));
 }
 
 function addClassify(command: Command, run: Runner): void {

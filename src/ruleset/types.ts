@@ -62,5 +62,7 @@ export const PROBLEM_CODES = [
   'chain-again',
   'unclosed-quote',
   'not-text',
+  'unclosed-block',
+  'extra-brace',
 ] as const;
 export type ProblemCode = (typeof PROBLEM_CODES)[number];

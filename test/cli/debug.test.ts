@@ -2,6 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Capture, captures } from '../captures/captures.ts';
+import { nftCaptures } from '../captures/nft.ts';
 import { type FakeTerminal, openFakeTerminal, type Told } from './fake-terminal.ts';
 
 let terminal: FakeTerminal;
@@ -53,6 +54,27 @@ describe('debug parse', () => {
     terminal.host.files.texts.set('/r', 'nonsense\n');
     expect((await filter('debug parse /r', '')).err).toMatch(/^\/r:1:1: bad-line: /);
     expect((await filter('debug parse /none', '')).exitCode).toBe(2);
+  });
+});
+
+describe('debug parse --engine nft', () => {
+  it('gives the same bytes for each listing of nft', async () => {
+    for (const { name, text } of nftCaptures())
+      expect([name, await filter('debug parse --engine nft', text)]).toMatchObject([name, { exitCode: 0, out: text }]);
+  });
+
+  it('names file, line, column and code of what is malformed, with exit 2', async () => {
+    const told = await filter('debug parse --engine nft', 'table ip t {\n\tchain c {\n\t\taccept\n');
+    expect(told).toMatchObject({ exitCode: 2, out: '' });
+    expect(told.err).toMatch(/^-:2:2: unclosed-block: the block "chain c" is not closed; expected "}"/);
+    terminal.host.files.texts.set('/r', '*filter\nCOMMIT\n');
+    expect((await filter('debug parse --engine nft /r', '')).err).toMatch(
+      /^\/r:1:1: no-table: .*\n\/r:2:1: no-table: /,
+    );
+    expect(await filter('debug parse --engine pf', '')).toMatchObject({
+      exitCode: 2,
+      err: expect.stringContaining('--engine: expected iptables or nft, found "pf"'),
+    });
   });
 });
 

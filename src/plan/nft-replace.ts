@@ -1,0 +1,96 @@
+// Native tables as one input for `nft -f`: all that differ are replaced in one transaction, nothing else is touched.
+// Guarantees: never `flush ruleset`; a table that is as wanted is left out; of a table that cannot be loaded back nothing
+// is written, it is `refused` with the reasons.
+// Does not: delete tables that are not wanted, or check with nft (apply does).
+
+import { elementsOf } from '../ruleset/nft/elements.ts';
+import { formatDuration, parseDuration } from '../ruleset/nft/duration.ts';
+import { evidenceOf, type IptablesEvidence } from '../ruleset/nft/iptables-tables.ts';
+import { printNftObject } from '../ruleset/nft/print.ts';
+import { sameTable } from '../ruleset/nft/same.ts';
+import { type NftSet, type NftTable, tableKey } from '../ruleset/nft/types.ts';
+import { isOwned, type Unloadable, unloadableIn } from '../ruleset/nft/unloadable.ts';
+
+export interface NftReplacement {
+  /** For `nft -f -`; empty when there is nothing to do. */
+  readonly input: string;
+  /** `FAMILY NAME` of each table in the input. */
+  readonly replaced: readonly string[];
+  readonly refused: readonly NftRefusal[];
+}
+
+export type NftRefusal =
+  | { readonly kind: 'unloadable'; readonly table: string; readonly lines: readonly Unloadable[] }
+  /** Its rules are loaded by iptables-restore, never by nft. */
+  | { readonly kind: 'iptables'; readonly table: string; readonly evidence: IptablesEvidence }
+  /** The live table is a running program's, or was: the whole input would fail, "Operation not permitted". */
+  | { readonly kind: 'owned'; readonly table: string; readonly progname: string | undefined };
+
+export interface ReplaceOptions {
+  /** Time since the wanted tables were listed, in ms: elements with a timeout have that much less left. Default 0. */
+  readonly ageMs?: number;
+}
+
+/** The input that turns `live` into `wanted` for the tables that are wanted. */
+export function renderReplacement(
+  wanted: readonly NftTable[],
+  live: readonly NftTable[],
+  { ageMs = 0 }: ReplaceOptions = {},
+): NftReplacement {
+  const now = new Map(live.map((table) => [tableKey(table), table]));
+  const blocks: string[] = [];
+  const replaced: string[] = [];
+  const refused: NftRefusal[] = [];
+  for (const table of wanted) {
+    const key = tableKey(table);
+    const before = now.get(key);
+    if (before !== undefined && sameTable(before, table)) continue;
+    const refusal = refusalOf(table, before, key);
+    if (refusal !== undefined) refused.push(refusal);
+    else {
+      blocks.push(renderTable(table, key, ageMs));
+      replaced.push(key);
+    }
+  }
+  return { input: blocks.join(''), replaced, refused };
+}
+
+function refusalOf(table: NftTable, before: NftTable | undefined, key: string): NftRefusal | undefined {
+  if (before !== undefined && isOwned(before)) return { kind: 'owned', table: key, progname: before.progname };
+  const evidence = evidenceOf(table);
+  if (evidence !== undefined) return { kind: 'iptables', table: key, evidence };
+  const lines = unloadableIn(table);
+  return lines.length === 0 ? undefined : { kind: 'unloadable', table: key, lines };
+}
+
+/** `add` first, so that `delete` never fails for want of the table: whether it is there may change until the commit. */
+function renderTable(table: NftTable, key: string, ageMs: number): string {
+  const parts = table.parts.map((part) => {
+    if ('source' in part) return part.source;
+    return part.kind === 'set' ? renderSet(part, ageMs) : printNftObject(part);
+  });
+  const tail = table.tail.endsWith('\n') ? table.tail : `${table.tail}\n`;
+  return `add table ${key}\ndelete table ${key}\n${table.head}${parts.join('')}${tail}`;
+}
+
+/** The set's text, with the time its elements have left now. Without such elements the text stays as it is. */
+function renderSet(set: NftSet, ageMs: number): string {
+  if (!set.elementsText.includes(' expires ')) return printNftObject(set);
+  const parts = set.parts.map((part) => {
+    if (part.kind !== 'line' || !part.text.startsWith('elements = {')) return part.source;
+    const elements = elementsOf(set.elementsText).flatMap(({ text, expires }) => renderElement(text, expires, ageMs));
+    return elements.length === 0 ? '' : `\t\telements = { ${elements.join(', ')} }\n`;
+  });
+  return set.head + parts.join('') + set.tail;
+}
+
+/**
+ * `expires` is accepted on load as it is printed (measured: nft 1.0.6, Linux 6.18). But `expires 0s` counts as none, and
+ * the element would live for its whole timeout again: what has nothing left is left out.
+ */
+function renderElement(text: string, expires: string | undefined, ageMs: number): string[] {
+  const left = expires === undefined ? undefined : parseDuration(expires);
+  if (expires === undefined || left === undefined) return [text];
+  const rest = left - ageMs;
+  return rest <= 0 ? [] : [text.replace(` expires ${expires}`, ` expires ${formatDuration(rest)}`)];
+}
