@@ -5,6 +5,7 @@
 // Does not: see that two matches depend on the same unknown; `A or not A` of an unknown A depends. Pure.
 
 import type { AddressField, NameField, NumberField, Packet, PortField } from './packet.ts';
+import { CT_STATES } from './protocols.ts';
 import { inRanges, maskValue, sortRanges, type Range, type Value } from './values.ts';
 
 export type ValueField = NumberField | AddressField | PortField;
@@ -67,6 +68,7 @@ export function not(of: Predicate): Predicate {
 }
 
 export function all(of: readonly Predicate[]): Predicate {
+  if (of.length === 1) return of[0] as Predicate;
   const rest = of.filter((each) => each.kind !== 'always');
   if (rest.some((each) => each.kind === 'never')) return NEVER;
   return rest.length === 0 ? ALWAYS : rest.length === 1 ? (rest[0] as Predicate) : { kind: 'all', of: rest };
@@ -77,6 +79,18 @@ export function any(of: readonly Predicate[]): Predicate {
   if (rest.some((each) => each.kind === 'always')) return ALWAYS;
   return rest.length === 0 ? NEVER : rest.length === 1 ? (rest[0] as Predicate) : { kind: 'any', of: rest };
 }
+
+/**
+ * The packet has a conntrack entry. Matches on the entry (its mark, status, addresses) fail without one, negated or not:
+ * xt_conntrack.c, xt_connmark.c and nft_ct.c look for the entry first.
+ */
+export const TRACKED: Predicate = inField(
+  'ctState',
+  ['new', 'established', 'related'].map((name) => ({
+    first: CT_STATES[name] as number,
+    last: CT_STATES[name] as number,
+  })),
+);
 
 const LABELS: Readonly<Partial<Record<ValueField | NameField, string>>> = {
   iif: 'the incoming interface',

@@ -11,6 +11,7 @@ import {
   inField,
   nameIs,
   not,
+  TRACKED,
   unknown,
   type Predicate,
   type ValueField,
@@ -32,15 +33,41 @@ export function matchOf(segment: Segment, context: CompileContext): Predicate {
     // `-p icmp` opens a segment that may stay empty.
     return segment.options.length === 0 && protocolNumber(match) !== undefined ? ALWAYS : unknown(describe(segment));
   }
-  return all(segment.options.map((option) => optionOf(meanings, option, segment, context)));
+  const options = segment.options.map((option) => optionOf(meanings, option, segment, context));
+  if (match === 'connmark') return all([TRACKED, ...options]);
+  return match === 'conntrack' ? conntrackOf(segment, options) : all(options);
+}
+
+/** conntrack_mt: without an entry, the state alone is asked, and without a state nothing matches. */
+function conntrackOf({ options }: Segment, tests: readonly Predicate[]): Predicate {
+  const states = tests.filter((_, at) => options[at]?.name === '--ctstate');
+  const others = tests.filter((_, at) => options[at]?.name !== '--ctstate');
+  if (others.length === 0) return all(states);
+  return states.length === 0 ? all([TRACKED, ...others]) : all([...states, any([not(TRACKED), all(others)])]);
 }
 
 const protocolMatch = (name: string): string => (name === 'ipv6-icmp' || name === 'icmpv6' ? 'icmp6' : name);
 
 function optionOf(meanings: Meanings, option: Option, segment: Segment, context: CompileContext): Predicate {
-  const meaning = meanings[option.name]?.(option.args, context);
+  const meaning = meaningOf(meanings, option, context);
   if (meaning === undefined) return unknown(describe({ ...segment, options: [option] }));
   return option.negated ? not(meaning) : meaning;
+}
+
+/** The same option stands in thousands of rules: one predicate serves them all. Addresses differ, they are not kept. */
+function meaningOf(meanings: Meanings, { name, args }: Option, context: CompileContext): Predicate | undefined {
+  const [argument = ''] = args;
+  if (args.length > 1 || name === '-s' || name === '-d') return meanings[name]?.(args, context);
+  let kept = context.kept.get(meanings);
+  if (kept === undefined) context.kept.set(meanings, (kept = new Map()));
+  let byArgument = kept.get(name);
+  if (byArgument === undefined) kept.set(name, (byArgument = new Map()));
+  let meaning = byArgument.get(argument);
+  if (meaning === undefined) {
+    meaning = meanings[name]?.(args, context);
+    if (meaning !== undefined) byArgument.set(argument, meaning);
+  }
+  return meaning;
 }
 
 /** `-m limit --limit 5/min` */

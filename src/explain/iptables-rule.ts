@@ -5,7 +5,7 @@
 // Does not: resolve names of hosts, read ipsets or addresses by itself (Facts). Pure.
 
 import type { Chain, Ruleset } from '../ruleset/types.ts';
-import type { CompileContext, Facts } from './facts.ts';
+import { compileContext, type CompileContext, type Facts } from './facts.ts';
 import { matchOf } from './iptables-match.ts';
 import { targetAction } from './iptables-target.ts';
 import { ruleWords } from './iptables-words.ts';
@@ -44,7 +44,7 @@ export function compileIptablesRule(text: string, context: CompileContext): Comp
 
 /** The base chains of one family. Tables and chains that iptables does not know are never reached, as in the kernel. */
 export function compileIptables(ruleset: Ruleset, facts: Facts = {}): Program {
-  const context: CompileContext = { family: ruleset.family, facts };
+  const context = compileContext(ruleset.family, facts);
   const baseChains: BaseChain[] = [];
   for (const table of ruleset.tables.values()) {
     const chains = new Map([...table.chains].map(([name, chain]) => [name, compileChain(chain, context)]));

@@ -69,7 +69,8 @@ interface OpenSegment {
 
 /** Splits a line `-A CHAIN ...`; words it does not know stay options of the segment they stand in. */
 export function ruleWords(text: string): RuleWords {
-  const list = words(text);
+  // Most lines hold no quote; a word of nothing is passed by below.
+  const list = text.includes('"') ? words(text) : text.split(' ');
   const own: OpenSegment = { match: '', options: [] };
   const segments: OpenSegment[] = [own];
   let target: { name: string; goto: boolean; options: Option[] } | undefined;
@@ -78,6 +79,7 @@ export function ruleWords(text: string): RuleWords {
   for (let at = 2; at < list.length;) {
     const word = list[at] as string;
     at++;
+    if (word === '' && !text.includes('"')) continue;
     const opener = OPENERS.get(word);
     if (word === '!') {
       negated = true;
@@ -95,7 +97,11 @@ export function ruleWords(text: string): RuleWords {
       if (ownName === undefined) open.push(option);
       else {
         own.options.push(option);
-        open = implicitMatch(segments, option) ?? open;
+        // `-p tcp --dport 22`: without `-m tcp` the options that follow belong to the protocol's own match.
+        if (ownName === '-p' && opensImplicit(list[at])) {
+          open = [];
+          segments.push({ match: option.args[0] ?? '', options: open });
+        }
       }
     }
     negated = false;
@@ -103,13 +109,7 @@ export function ruleWords(text: string): RuleWords {
   return target === undefined ? { segments } : { segments, target };
 }
 
-/** `-p tcp --dport 22`: without `-m tcp` the options that follow belong to the protocol's own match. */
-function implicitMatch(segments: OpenSegment[], option: Option): Option[] | undefined {
-  if (option.name !== '-p') return undefined;
-  const segment: OpenSegment = { match: option.args[0] ?? '', options: [] };
-  segments.push(segment);
-  return segment.options;
-}
+const opensImplicit = (word: string | undefined): boolean => word === '!' || (word?.startsWith('--') ?? false);
 
 interface ReadOption extends Option {
   /** How many words its arguments took. */

@@ -9,8 +9,6 @@ export interface NftToken {
   readonly end: number;
 }
 
-const SIGNS = new Set(['{', '}', '(', ')', ',', ';', '=', '|', '&', '^']);
-
 /** The tokens of a whole text. Comments (`# handle 7`) are left out; a line's end becomes ";", but not after "\" or ",". */
 export function nftTokens(text: string): readonly NftToken[] {
   const tokens: NftToken[] = [];
@@ -40,20 +38,20 @@ function lineEnd(text: string, at: number): number {
 }
 
 function tokenEnd(text: string, at: number): number {
-  const sign = text[at] as string;
-  if (sign === '"') {
+  if (text[at] === '"') {
     const close = text.indexOf('"', at + 1);
     return close === -1 ? text.length : close + 1;
   }
-  const two = text.slice(at, at + 2);
-  if (['!=', '==', '<=', '>=', '<<', '>>'].includes(two)) return at + 2;
-  if (SIGNS.has(sign) || sign === '<' || sign === '>' || sign === '!') return at + 1;
+  if (BREAKS[text.charCodeAt(at)] === 1) return TWO_SIGNS.has(text.slice(at, at + 2)) ? at + 2 : at + 1;
   let end = at + 1;
-  while (end < text.length && !isBreak(text[end] as string)) end++;
+  while (end < text.length && BREAKS[text.charCodeAt(end)] !== 1) end++;
   return end;
 }
 
-const isBreak = (sign: string): boolean => ' \t\r\n"!<>#'.includes(sign) || SIGNS.has(sign);
+const TWO_SIGNS = new Set(['!=', '==', '<=', '>=', '<<', '>>']);
+/** Signs that end a word, by character code. */
+const BREAKS = new Uint8Array(128);
+for (const sign of ' \t\r\n"!<>#{}(),;=|&^') BREAKS[sign.charCodeAt(0)] = 1;
 
 /** Reads tokens one by one. */
 export interface TokenReader {

@@ -60,6 +60,7 @@ function readSign(reader: TokenReader): { readonly negated: boolean; readonly ex
 
 function readSingle(reader: TokenReader, selector: Selector, context: NftContext): Predicate | undefined {
   if (reader.take('&')) return readMasked(reader, selector);
+  if (reader.take('!')) return noneOfBits(selector, readBits(reader, selector));
   for (const sign of ['<', '<=', '>', '>=']) if (reader.take(sign)) return ordered(selector, sign, reader.next());
   const { negated, exact } = readSign(reader);
   const operand = readOperand(reader);
@@ -85,6 +86,11 @@ function someBits(selector: Selector, elements: readonly Element[], negated: boo
   if (bits === undefined || field === undefined) return undefined;
   if (negated && field === 'tcpFlags' && elements.length === 1) return equals(field, bits);
   return anyBit(field, bits);
+}
+
+/** `tcp flags ! syn,rst` */
+function noneOfBits({ field }: Selector, bits: number | undefined): Predicate | undefined {
+  return bits === undefined || field === undefined ? undefined : not(anyBit(field, bits));
 }
 
 /** `tcp flags & (fin | syn | rst | ack) == syn`, `meta mark & 0xff == 0x10` */

@@ -27,7 +27,7 @@ export function compileStatements(tokens: readonly NftToken[], context: NftConte
     if (step !== undefined) steps.push(...step);
     else {
       reader.moveTo(start);
-      steps.push(notUnderstood(reader));
+      steps.push(...notUnderstood(reader));
     }
   }
   return steps;
@@ -40,11 +40,11 @@ const MATCH_WORDS = new Set(
   ),
 );
 
-function notUnderstood(reader: TokenReader): Step {
+function notUnderstood(reader: TokenReader): readonly Step[] {
   const isMatch = MATCH_WORDS.has(reader.peek().split(',')[0] ?? '') && !isXtTarget(reader);
   const said = [reader.next()];
   let depth = said[0] === '{' ? 1 : 0;
-  while (!reader.done() && (depth > 0 || (!reader.quoted() ? !STATEMENTS.has(reader.peek()) : true))) {
+  while (!reader.done() && (depth > 0 || reader.quoted() || !startsStatement(reader))) {
     const word = reader.next();
     depth += word === '{' ? 1 : word === '}' ? -1 : 0;
     said.push(word);
@@ -52,8 +52,12 @@ function notUnderstood(reader: TokenReader): Step {
   const what = said.join(' ');
   // A value may be set, a verdict looked up: then it is no mere match.
   const harmless = isMatch && !said.some((word) => ['set', 'map', 'vmap'].includes(word));
-  return harmless ? { kind: 'match', test: unknown(what) } : { kind: 'unknown', why: what };
+  const test: Step = { kind: 'match', test: unknown(what) };
+  return harmless ? [test] : [test, { kind: 'unknown', why: what }];
 }
+
+/** `drop`, `meta mark set 1` */
+const startsStatement = (reader: TokenReader): boolean => STATEMENTS.has(reader.peek()) || reader.peek(2) === 'set';
 
 const isXtTarget = (reader: TokenReader): boolean => reader.peek() === 'xt' && reader.peek(1) === 'target';
 

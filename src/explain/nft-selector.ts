@@ -2,7 +2,17 @@
 // and how a constant of it is read. Pure. Source: nft(8) 1.0.6, "EXPRESSIONS".
 
 import { addressTypes } from './address-type.ts';
-import { all, ALWAYS, equals, inField, nameIs, unknown, type Predicate, type ValueField } from './expression.ts';
+import {
+  all,
+  ALWAYS,
+  equals,
+  inField,
+  nameIs,
+  TRACKED,
+  unknown,
+  type Predicate,
+  type ValueField,
+} from './expression.ts';
 import type { TokenReader } from './nft-lex.ts';
 import type { AddressField, NameField } from './packet.ts';
 import {
@@ -61,6 +71,8 @@ function addresses(field: AddressField, family: Family): Selector {
     },
   };
 }
+
+const ofFlow = (selector: Selector): Selector => ({ ...selector, needs: all([TRACKED, selector.needs]) });
 
 const port = (field: 'sport' | 'dport', needs: Predicate): Selector => ({
   needs,
@@ -165,37 +177,51 @@ const SELECTORS: ReadonlyMap<string, Selector> = new Map<string, Selector>([
   ['meta iif', byIndex('iif')],
   ['meta oif', byIndex('oif')],
   ['ct state', bitField('ctState', CT_STATES)],
-  ['ct status', bitField('ctStatus', CT_STATUS)],
-  ['ct mark', plain('ctMark')],
+  ['ct status', bitField('ctStatus', CT_STATUS, TRACKED)],
+  ['ct mark', plain('ctMark', TRACKED)],
   [
     'ct direction',
     {
-      needs: ALWAYS,
+      needs: TRACKED,
       constant: (text) =>
         text === 'original' || text === 'reply' ? equals('ctDirection', Number(text === 'reply')) : undefined,
     },
   ],
-  ['ct original ip saddr', addresses('origSaddr', 'ip')],
-  ['ct original ip daddr', addresses('origDaddr', 'ip')],
-  ['ct original ip6 saddr', addresses('origSaddr', 'ip6')],
-  ['ct original ip6 daddr', addresses('origDaddr', 'ip6')],
-  ['ct original proto-src', plain('origSport')],
-  ['ct original proto-dst', plain('origDport')],
+  ['ct original ip saddr', ofFlow(addresses('origSaddr', 'ip'))],
+  ['ct original ip daddr', ofFlow(addresses('origDaddr', 'ip'))],
+  ['ct original ip6 saddr', ofFlow(addresses('origSaddr', 'ip6'))],
+  ['ct original ip6 daddr', ofFlow(addresses('origDaddr', 'ip6'))],
+  ['ct original proto-src', plain('origSport', TRACKED)],
+  ['ct original proto-dst', plain('origDport', TRACKED)],
 ]);
 
 /** `iifname` is `meta iifname`. */
 const SHORT = new Set(['iif', 'oif', 'iifname', 'oifname', 'mark', 'nfproto', 'l4proto']);
 
+/** First word -> the rest of the name -> selector: one look a word. */
+const BY_FIRST = new Map<string, Map<string, Selector>>();
+for (const [name, selector] of SELECTORS) {
+  const [first = '', ...rest] = name.split(' ');
+  const found = BY_FIRST.get(first) ?? new Map<string, Selector>();
+  BY_FIRST.set(first, found.set(rest.join(' '), selector));
+}
+
 /** Reads a selector at the reader's place; undefined, and the reader not moved, when it is none of these. */
 export function readSelector(reader: TokenReader, context: SelectorContext): Selector | undefined {
   if (reader.quoted()) return undefined;
-  if (SHORT.has(reader.peek())) return SELECTORS.get(`meta ${reader.next()}`);
-  for (const length of [4, 3, 2]) {
-    const name = Array.from({ length }, (_, ahead) => reader.peek(ahead)).join(' ');
-    const found = SELECTORS.get(name) ?? fibType(name, context);
-    if (found === undefined) continue;
-    for (let i = 0; i < length; i++) reader.next();
-    return found;
+  const first = reader.peek();
+  if (SHORT.has(first)) {
+    reader.next();
+    return BY_FIRST.get('meta')?.get(first);
+  }
+  const rest = BY_FIRST.get(first);
+  const short = rest?.get(reader.peek(1));
+  if (short !== undefined) return (reader.moveTo(reader.at() + 2), short);
+  if (first !== 'fib' && reader.peek(1) !== 'original') return undefined;
+  for (const length of [4, 3]) {
+    const name = Array.from({ length: length - 1 }, (_, ahead) => reader.peek(ahead + 1)).join(' ');
+    const found = rest?.get(name) ?? (first === 'fib' ? fibType(`fib ${name}`, context) : undefined);
+    if (found !== undefined) return (reader.moveTo(reader.at() + length), found);
   }
   return undefined;
 }

@@ -1,6 +1,6 @@
 // nft's statements: verdicts, translation, marks, and what only counts or reports. Pure. Source: nft(8), "STATEMENTS".
 
-import { unknown } from './expression.ts';
+import { TRACKED, unknown } from './expression.ts';
 import type { TokenReader } from './nft-lex.ts';
 import type { Action, SetField, Step, Translate } from './program.ts';
 import { addressValue, numberOf, type Value } from './values.ts';
@@ -140,7 +140,9 @@ function setMark(reader: TokenReader, field: 'mark' | 'ctMark'): readonly Step[]
   const said = words.join(' ');
   const source: SetField['source'] =
     said === 'ct mark' ? 'ctMark' : said === 'meta mark' || said === 'mark' ? 'mark' : numberOf(said);
-  return [{ kind: 'set', field, clear: ALL_BITS, source, sourceMask: ALL_BITS }];
+  const set: Step = { kind: 'set', field, clear: ALL_BITS, source, sourceMask: ALL_BITS };
+  // Reading the mark of a packet without conntrack entry ends the rule; setting it then does nothing.
+  return source === 'ctMark' ? [{ kind: 'match', test: TRACKED }, set] : [set];
 }
 
 /** `meta`, `ct`, `ip`, `tcp option`: a `set` behind one of them; matches have been tried before. */

@@ -33,6 +33,8 @@ export interface Packet
   readonly flowState?: number | undefined;
   /** What the flow's conntrack entry does to this packet: a later packet of a translated flow passes no nat chain. */
   readonly rewrite?: Rewrite | undefined;
+  /** Came from the host by way of `lo`: conntrack and nat have seen it. */
+  readonly looped?: true | undefined;
   /** REDIRECT sent it to the host itself. */
   readonly redirected?: true | undefined;
 }

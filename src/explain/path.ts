@@ -60,7 +60,9 @@ function fromOutside(run: Run, start: Flow, journey: Journey | undefined): boole
   const { oif } = start.packet;
   const routed = pass(run, 'prerouting', pass(run, 'ingress', withNames(start, { oif: '' })));
   if (routed === undefined) return false;
-  const moved = routed.packet.daddr !== start.packet.daddr || routed.packet.redirected === true;
+  // A journey that was said is that of the destination the flow is known to have.
+  const known = start.packet.rewrite?.daddr ?? start.packet.daddr;
+  const moved = routed.packet.daddr !== known || routed.packet.redirected === true;
   const way: Way = journey === undefined || moved ? wayTo(run.host, routed.packet) : declared(journey, oif);
   return followWay(run, routed, way);
 }
@@ -89,8 +91,19 @@ function fromHost(run: Run, start: Flow): boolean {
   if (sent === undefined) return false;
   const moved = sent.packet.daddr !== flow.packet.daddr;
   const way: Way = moved ? wayTo(run.host, sent.packet) : { kind: 'dev', dev: flow.packet.oif };
-  const oif = way.kind === 'dev' ? way.dev : way.kind === 'local' ? 'lo' : undefined;
-  return pass(run, 'postrouting', withNames(sent, { oif })) !== undefined;
+  if (way.kind !== 'any') return leave(run, sent, way.kind === 'local' ? 'lo' : way.dev);
+  run.gathered.depends.push({ why: 'it is not known where the destination is routed' });
+  const either: Flow = { ...sent, certain: false };
+  const toHost = leave(run, either, 'lo');
+  return leave(run, either, undefined) || toHost;
+}
+
+/** What leaves by `lo` comes in again. */
+function leave(run: Run, flow: Flow, oif: string | undefined): boolean {
+  const out = pass(run, 'postrouting', withNames(flow, { oif }));
+  if (out === undefined || oif !== 'lo') return out !== undefined;
+  const back: Flow = { ...out, packet: { ...out.packet, iif: 'lo', oif: '', looped: true } };
+  return pass(run, 'input', pass(run, 'prerouting', back)) !== undefined;
 }
 
 /** Where a destination leads, as far as the view says. */

@@ -1,6 +1,7 @@
 // What nat targets and mark targets do to a packet. Pure.
 
-import type { Packet } from './packet.ts';
+import { holds, TRACKED } from './expression.ts';
+import { commonPacket, type Packet } from './packet.ts';
 import type { Hook, SetField, Translate } from './program.ts';
 import { CT_STATUS } from './protocols.ts';
 import { maskValue, type Value } from './values.ts';
@@ -51,20 +52,31 @@ function withStatus(
   return after !== before || changed ? ctStatus | (CT_STATUS[bit] ?? 0) : ctStatus;
 }
 
-/** A later packet of a translated flow: destinations change where DNAT does, sources where SNAT does. */
+/** A later packet of a translated flow: destinations change where DNAT does, sources where SNAT does. Untracked, neither. */
 export function rewriteKnown(packet: Packet, hook: Hook): Packet {
   const { rewrite } = packet;
-  if (rewrite === undefined) return packet;
-  return hook === 'prerouting' || hook === 'output'
-    ? { ...packet, daddr: rewrite.daddr ?? packet.daddr, dport: rewrite.dport ?? packet.dport }
-    : { ...packet, saddr: rewrite.saddr ?? packet.saddr, sport: rewrite.sport ?? packet.sport };
+  const tracked = rewrite === undefined ? false : holds(TRACKED, packet);
+  if (rewrite === undefined || tracked === false) return packet;
+  const changed =
+    hook === 'prerouting' || hook === 'output'
+      ? { ...packet, daddr: rewrite.daddr ?? packet.daddr, dport: rewrite.dport ?? packet.dport }
+      : { ...packet, saddr: rewrite.saddr ?? packet.saddr, sport: rewrite.sport ?? packet.sport };
+  return tracked === true ? changed : commonPacket(packet, changed);
 }
 
-/** The packet with its mark or its flow's mark changed. */
-export function setField(packet: Packet, { field, clear, source, sourceMask }: SetField): Packet {
+/** The packet with its mark or its flow's mark changed; without a conntrack entry there is no flow's mark to change or copy. */
+export function setField(packet: Packet, action: SetField): Packet {
+  const ofFlow = action.field === 'ctMark' || action.source === 'ctMark';
+  const tracked = ofFlow ? holds(TRACKED, packet) : true;
+  if (tracked === false) return packet;
+  const value = newMark(packet, action);
+  return { ...packet, [action.field]: tracked === true || value === packet[action.field] ? value : undefined };
+}
+
+function newMark(packet: Packet, { field, clear, source, sourceMask }: SetField): number | undefined {
   const from = typeof source === 'string' ? packet[source] : source;
   const before = clear === 0xffffffff ? 0 : packet[field];
-  if (from === undefined || before === undefined) return { ...packet, [field]: undefined };
+  if (from === undefined || before === undefined) return undefined;
   const kept = Number(maskValue(before, ~clear >>> 0));
-  return { ...packet, [field]: (kept ^ Number(maskValue(from, sourceMask))) >>> 0 };
+  return (kept ^ Number(maskValue(from, sourceMask))) >>> 0;
 }

@@ -5,7 +5,7 @@
 // that is used up is a dependency, never an endless walk.
 // Does not: remember across rules how an unknown match was answered. Pure.
 
-import { holds } from './expression.ts';
+import { holds, TRACKED } from './expression.ts';
 import type { Dependency, Ending, Visit } from './explanation.ts';
 import { commonPacket, type Packet } from './packet.ts';
 import type { Action, BaseChain, Case, CompiledChain, CompiledRule, Place } from './program.ts';
@@ -131,13 +131,17 @@ function settle(
     const place = placeOf(scope, chain, index);
     for (const why of whys) gathered.depends.push({ why, place });
   }
-  if (ended || ways.leave === undefined || ways.stay === undefined) {
-    const only = ways.stay ?? ways.leave;
-    if (ended || only === undefined || only.certain === entry.certain) return ways;
-    const certain = { packet: only.packet, certain: entry.certain };
-    return ways.stay === undefined ? { leave: certain } : { stay: certain };
-  }
-  return { stay: { ...ways.stay, certain: false }, leave: { ...ways.leave, certain: false } };
+  if (ended) return whys.length > 0 ? uncertain(ways) : ways;
+  if (ways.leave !== undefined && ways.stay !== undefined) return uncertain(ways);
+  // Nothing came of the rule's doubts: the packet is here as surely as before.
+  const only = ways.stay ?? ways.leave;
+  if (only === undefined || only.certain === entry.certain) return ways;
+  const flow = { packet: only.packet, certain: entry.certain };
+  return ways.stay === undefined ? { leave: flow } : { stay: flow };
+}
+
+function uncertain({ stay, leave }: Ways): Ways {
+  return { stay: stay && { ...stay, certain: false }, leave: leave && { ...leave, certain: false } };
 }
 
 function runCases(
@@ -227,8 +231,12 @@ function runJump(scope: Scope, kind: 'jump' | 'goto', name: string, flow: Flow, 
 
 const UNTRACKED = 64;
 
+/** A packet that has its conntrack entry keeps it (xt_CT.c, nft_ct.c: "previously seen, ignore"). */
 function untracked(packet: Packet): Packet {
-  return { ...packet, ctState: UNTRACKED, flowState: UNTRACKED, ctStatus: 0, ctMark: 0 };
+  const tracked = holds(TRACKED, packet);
+  if (tracked === true) return packet;
+  const free: Packet = { ...packet, ctState: UNTRACKED, flowState: UNTRACKED, ctStatus: 0, ctMark: 0 };
+  return tracked === false ? free : commonPacket(packet, free);
 }
 
 function placeOf({ base }: Scope, chain: CompiledChain, index?: number): Place {

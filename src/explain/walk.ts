@@ -29,7 +29,8 @@ export function walkHook(
   addressOf: AddressOf,
 ): Flow | undefined {
   const chains = program.baseChains.filter((base) => sees(base, hook, flow.packet));
-  let now: Flow | undefined = startsTracking(hook) ? beforeConntrack(flow) : flow;
+  const untouched = startsTracking(hook) && flow.packet.looped !== true;
+  let now: Flow | undefined = untouched ? beforeConntrack(flow) : flow;
   for (const stage of stagesOf(hook, chains)) {
     if (now === undefined) return undefined;
     if (stage.kind === 'conntrack')
@@ -132,7 +133,8 @@ function passing(endings: readonly Ending[], certain: boolean): Flow | undefined
 // ---- nat
 
 /** Whether nat chains are asked. RELATED: not for ICMP errors, which are translated like the flow they speak of. */
-function isAsked({ ctState, protocol }: Packet): boolean | undefined {
+function isAsked({ ctState, protocol, looped }: Packet): boolean | undefined {
+  if (looped === true) return false;
   if (ctState === undefined) return undefined;
   if (ctState === CT_STATES['new']) return true;
   if (ctState !== CT_STATES['related'] || protocol === ICMP || protocol === ICMPV6) return false;
