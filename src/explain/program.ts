@@ -90,6 +90,8 @@ export interface SetField {
 /** Where a rule stands; `index` counts from 0. A policy has no index and no text. */
 export interface Place extends TableName {
   readonly chain: string;
+  /** The base chain the packet came by. */
+  readonly base: string;
   readonly index?: number;
   readonly text?: string;
 }

@@ -241,6 +241,6 @@ function untracked(packet: Packet): Packet {
 
 function placeOf({ base }: Scope, chain: CompiledChain, index?: number): Place {
   const { engine, family, table } = base;
-  const place = { engine, family, table, chain: chain.name };
+  const place = { engine, family, table, chain: chain.name, base: base.chain.name };
   return index === undefined ? place : { ...place, index, text: (chain.rules[index] as CompiledRule).text };
 }
