@@ -3,9 +3,6 @@
 
 import fc from 'fast-check';
 
-/** One seed unless SEED is a number, so that a run can be repeated. */
-export const NFT_SEED = /^\d+$/.test(process.env['SEED'] ?? '') ? Number(process.env['SEED']) : 20_261_121;
-
 type Family = 'ip' | 'ip6' | 'inet';
 
 const families: readonly Family[] = ['ip', 'ip6', 'inet'];

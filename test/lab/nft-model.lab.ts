@@ -12,11 +12,12 @@ import { canonicalTable, sameTable, tableFingerprint } from '../../src/ruleset/n
 import { chainsOf, type NftRuleset, type NftTable, setsOf, tableKey } from '../../src/ruleset/nft/types.ts';
 import { interfacesNeeded, unloadableIn } from '../../src/ruleset/nft/unloadable.ts';
 import { nftCaptures, tableIn } from '../captures/nft.ts';
-import { NFT_SEED, nftRulesets } from '../generate/nft-ruleset.ts';
+import { nftRulesets } from '../generate/nft-ruleset.ts';
+import { SEED } from '../generate/seed.ts';
 import { openRealKernel, type RealKernel } from './real-kernel.ts';
 
 const COUNT = Number(process.env['NFT_RULESETS'] ?? 24);
-const GENERATED = fc.sample(nftRulesets, { numRuns: COUNT, seed: NFT_SEED });
+const GENERATED = fc.sample(nftRulesets, { numRuns: COUNT, seed: SEED });
 
 let kernel: RealKernel;
 beforeEach(async () => {

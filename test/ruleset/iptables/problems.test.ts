@@ -157,8 +157,11 @@ describe('a malformed text', () => {
     expect(printDocument(document)).toBe(text);
   });
 
-  it('has a case here for every code there is', () => {
-    expect(new Set(CASES.map(({ code }) => code))).toEqual(new Set(PROBLEM_CODES));
+  it('has a case here for every code there is, but those of nft text', () => {
+    const nftAlone = new Set(['unclosed-block', 'extra-brace']); // test/ruleset/nft/problems.test.ts
+    expect(new Set(CASES.map(({ code }) => code))).toEqual(
+      new Set(PROBLEM_CODES.filter((code) => !nftAlone.has(code))),
+    );
   });
 
   it('tells all its problems, not only the first, and a missing chain once', () => {
