@@ -119,9 +119,10 @@ function lostAfter({ memory }: PassContext, request: PassRequest, ending: Ending
   }, before);
 }
 
+/** Not by `loaded` alone: without events that only says that the user's rules are those of a boot file. */
 function isWiped({ decision }: TableWork, summary: ChangeSummary | undefined): boolean {
   const emptied = decision.kind === 'wipe' || decision.kind === 'load' || decision.kind === 'replaced';
-  return emptied || decision.loaded || summary?.wiped === true || summary?.replaced === true;
+  return emptied || summary?.wiped === true || summary?.replaced === true;
 }
 
 async function saveLost({ memory, files }: PassContext, lost: readonly LostNeighbour[]): Promise<void> {

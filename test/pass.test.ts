@@ -349,7 +349,7 @@ COMMIT
     room.admin('iptables -F');
     const told = [
       'foreign-lost docker: docker lost 3 rules, first -A FORWARD -j DOCKER-USER; puts it right: systemctl restart docker',
-      'foreign-lost fail2ban: fail2ban lost 3 rules, first -A INPUT -p tcp -m multiport --dports 22 -j f2b-sshd; puts it right: fail2ban-client reload',
+      'foreign-lost fail2ban: fail2ban lost 3 rules, first -A INPUT -p tcp -m multiport --dports 22 -j f2b-sshd; puts it right: fail2ban-client reload --restart',
     ];
     const first = await room.pass({ ...heard({ wiped: true }), repair: true });
     expect(first.kind).toBe('mended');
@@ -387,6 +387,15 @@ COMMIT
       expect(lostOf(outcome)).toEqual([]);
     }
     expect(room.live()).toBe(before);
+  });
+
+  it('speaks for itself also where nothing is heard and the user’s rules are those of a boot file', async () => {
+    const room = await crowded();
+    room.machine.files.texts.set('/etc/iptables/rules.v4', room.live());
+    room.admin('iptables -D FORWARD -o docker0 -j DOCKER');
+    const outcome = await room.pass({});
+    expect(outcome.tables.find(({ table }) => table === 'filter')?.decision).toBe('kept');
+    expect(lostOf(outcome)).toEqual([]);
   });
 
   it('makes its chains itself: the user’s rules in them wait, and stand above its own when it is back', async () => {

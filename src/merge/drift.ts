@@ -4,7 +4,8 @@ import type { Classified, ClassifiedTable } from '../classify/classify.ts';
 import { missingFrom, sameSequence } from '../ruleset/multiset.ts';
 import type { Family, TableName } from '../ruleset/types.ts';
 import { type OwnerId, ruleTexts, type UserPart, type UserTable } from '../ruleset/user-part.ts';
-import type { TargetTable } from './merge.ts';
+import { liveOrder, type TargetChain, type TargetTable } from './merge.ts';
+import type { LiveOrder } from './place.ts';
 import type { Loss } from './repair.ts';
 
 export const DRIFT_KINDS = [
@@ -100,22 +101,33 @@ export function displacementOf(family: Family, live: ClassifiedTable | undefined
         evidence: 'not in the live chain',
       });
     }
-    const rivals = new Set(chain.rules.filter((rule) => rule.owner !== 'user').map((rule) => rule.owner));
+    const rivals = rivalsIn(live, chain);
     const sameRules = missingFrom(wanted, texts).length === 0 && missingFrom(texts, wanted).length === 0;
     if (sameRules) {
-      const evidence = `against ${[...rivals].join(', ')}`;
+      const evidence = `against ${rivals.join(', ')}`;
       drifts.push({
         kind: 'displaced',
         family,
         table: target.name,
         chain: chain.name,
         text: '',
-        owner: [...rivals][0] ?? 'user',
+        owner: rivals[0] ?? 'user',
         evidence,
       });
     }
   }
   return drifts;
+}
+
+/** The neighbours whose order against the user's rules is another one than wanted; all, where that cannot be told. */
+function rivalsIn(live: ClassifiedTable | undefined, wanted: TargetChain): OwnerId[] {
+  const now = liveOrder(live, wanted.name);
+  const owners = [...new Set(wanted.rules.map((rule) => rule.owner))].filter((owner) => owner !== 'user');
+  if (owners.length < 2) return owners;
+  const beside = (rules: LiveOrder, owner: OwnerId): string[] =>
+    rules.filter((rule) => rule.owner === 'user' || rule.owner === owner).map((rule) => rule.text);
+  const rivals = owners.filter((owner) => !sameSequence(beside(now, owner), beside(wanted.rules, owner)));
+  return rivals.length > 0 ? rivals : owners;
 }
 
 export function staleOf(classified: Classified): Drift[] {

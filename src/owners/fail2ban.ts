@@ -24,9 +24,9 @@ export const fail2ban = neighbour({
     stop: 'deletes jump and chain',
   },
   repair: {
-    command: 'fail2ban-client reload',
+    command: 'fail2ban-client reload --restart',
     onRequest: false,
-    note: 'by itself it does not notice: a ban after a flush goes into a chain that nothing jumps to; `fail2ban-client reload --restart` makes its jails anew',
+    note: 'bans come back from its database; a plain reload changes nothing, and a ban after a flush goes into a chain that nothing jumps to',
   },
   verified: 'writers/fail2ban-iptables-multiport',
   source: 'fail2ban 1.0.2 on Debian 12',

@@ -122,6 +122,9 @@ describe('a host with many neighbours', () => {
             owner === 'user' || !keepsSlot(owner, 'FORWARD') ? [text] : [],
           );
         expect(unmoved(done)).toEqual(unmoved(live));
+        // Whoever is named as rival keeps a slot: nobody else's order is ever put right.
+        for (const { kind, owner } of work.tables.flatMap(({ drift }) => drift))
+          if (kind === 'displaced') expect(keepsSlot(owner, 'FORWARD'), owner).toBe(true);
         const again = middle(done, { wish, known, summaries: new Map() });
         expect(again.tables.flatMap(({ plan }) => plan.edits)).toEqual([]);
       }),
