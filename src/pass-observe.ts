@@ -2,7 +2,7 @@
 
 import { type Classified, classify } from './classify/classify.ts';
 import type { ResultEvidence } from './merge/decide.ts';
-import { readLibvirtNetworks } from './observe/networks.ts';
+import { readLibvirtNetworks, tellProblems } from './observe/networks.ts';
 import { type FamilyRead, readFamily } from './observe/rulesets.ts';
 import { restarted } from './pass-counters.ts';
 import type { PassContext, PassRequest } from './pass-types.ts';
@@ -74,7 +74,7 @@ async function refresh(context: PassContext, fast: boolean): Promise<undefined> 
   context.cache.stale = false;
   const { files, log } = context.host;
   const [read, interfaces] = await Promise.all([readLibvirtNetworks(files), files.list('/sys/class/net')]);
-  for (const problem of read.problems) log.write('warning', `${problem.file}: ${problem.code}: ${problem.message}`);
+  tellProblems(log, read.problems);
   // No definition at all: libvirt is not here, or keeps them elsewhere; then the shape of whole sets decides.
   context.cache.networks = read.networks.length === 0 ? undefined : read.networks;
   context.cache.interfaces = new Set(interfaces);

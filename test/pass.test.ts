@@ -91,6 +91,15 @@ const displace = (room: Bench): void => {
 };
 
 describe('a pass', () => {
+  it('warns of a broken network definition once, not at each pass', async () => {
+    const room = await bench();
+    room.machine.files.texts.set('/etc/libvirt/qemu/networks/torn.xml', '<network>');
+    await room.pass();
+    await room.pass();
+    const told = room.machine.logged.filter(({ message }) => message.includes('torn.xml'));
+    expect(told.map(({ level }) => level)).toEqual(['warning']);
+  });
+
   it('puts back what a neighbour displaced, and a second pass is empty', async () => {
     const room = await bench();
     const before = room.live();
