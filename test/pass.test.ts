@@ -91,6 +91,27 @@ const displace = (room: Bench): void => {
 };
 
 describe('a pass', () => {
+  it('leaves a rule with a line break in its comment alone, and says when a flush took it', async () => {
+    const room = await bench();
+    const { kernel } = room.machine;
+    kernel.foreign(['iptables', '-I', 'FORWARD', '-m', 'comment', '--comment', 'a\nb', '-j', 'ACCEPT'], '');
+    await room.pass(heard({}));
+    const before = room.live();
+    expect(before).toContain('-A FORWARD -m comment --comment "a\nb" -j ACCEPT\n');
+    displace(room);
+    const mended = await room.pass(heard({ neighbour: 'libvirt' }));
+    expect(mended.kind).toBe('mended');
+    expect(room.live()).toContain('"a\nb"');
+    room.admin('iptables -F');
+    for (const round of [1, 2]) {
+      const outcome = await room.pass(round === 1 ? heard({ wiped: true }) : heard({}));
+      expect(outcome.kind).toBe(round === 1 ? 'mended' : 'unchanged');
+      const [drift] = outcome.drift.filter(({ kind }) => kind === 'waiting');
+      expect(drift).toMatchObject({ chain: 'FORWARD', evidence: expect.stringContaining('line break') as string });
+    }
+    expect(room.live()).not.toContain('"a');
+  });
+
   it('warns of a broken network definition once, not at each pass', async () => {
     const room = await bench();
     room.machine.files.texts.set('/etc/libvirt/qemu/networks/torn.xml', '<network>');
