@@ -145,6 +145,22 @@ describe('a pass', () => {
     expect(await room.pass({ repair: true })).toMatchObject({ kind: 'unchanged' });
   });
 
+  it('adopts nothing of a host that was closed and flushed while nobody listened: the rules come back, the DROP is shown', async () => {
+    for (const flush of ['iptables -F', 'iptables -F FORWARD']) {
+      const room = await bench(USER.replace(':FORWARD DROP', ':FORWARD ACCEPT'));
+      const before = room.context().memory.snapshotId;
+      const rules = liveWord(room.machine.kernel)['ip filter FORWARD']?.slice(1);
+      room.admin('iptables -P FORWARD DROP');
+      room.admin(flush);
+      const outcome = await room.pass({ trigger: 'start', repair: true });
+      expect([flush, outcome.kind, outcome.adopted]).toEqual([flush, 'mended', undefined]);
+      expect(room.context().memory.snapshotId).toBe(before);
+      expect(liveWord(room.machine.kernel)['ip filter FORWARD']).toEqual(['DROP', ...(rules ?? [])]);
+      const again = await room.pass({ trigger: 'backstop', repair: true });
+      expect(again).toMatchObject({ kind: 'unchanged', drift: [{ kind: 'policy', text: '-P FORWARD DROP' }] });
+    }
+  });
+
   it('adopts a load that holds half of the snapshot, says what it dropped, and keeps the old snapshot', async () => {
     const room = await bench();
     const old = room.context().memory.snapshotId;
