@@ -1,6 +1,7 @@
 // The life of `mendwall run`: locks, guard, control socket, signals. All rules stay when it ends, whatever ends it.
 
 import type { Config } from '../config.ts';
+import { openContext } from '../context.ts';
 import { createGuard, type Guard } from '../guard.ts';
 import { systemBus } from '../host/bus.ts';
 import { acquireLock, type HeldLock } from '../host/lock.ts';
@@ -9,10 +10,10 @@ import { serveControl } from '../host/socket.ts';
 import type { Mode } from '../pass-types.ts';
 import { controlHandler } from '../verbs/control.ts';
 import { readPause } from '../verbs/pause-state.ts';
-import { NO_SNAPSHOT, type World } from '../verbs/types.ts';
+import { noSnapshot, type World } from '../verbs/types.ts';
 import { describeHolder, socketPath, waitMs } from './call-verb.ts';
-import { EXIT, Stop } from './exit-codes.ts';
-import { contextOf, openConfig, openHost, type Session } from './session.ts';
+import { EXIT, Stop, stopFor } from './exit-codes.ts';
+import { openConfig, openHost, type Session } from './session.ts';
 
 type End = 'stop' | 'reload';
 
@@ -57,8 +58,9 @@ async function once(session: Session, config: Config, mode: Mode, nextEnd: () =>
   await host.files.makeDir(config.runDir);
   const locks = await takeLocks(session, config);
   try {
-    const context = await contextOf(session, host, config);
-    if (context.memory.snapshotId === undefined) throw new Stop(EXIT.usage, NO_SNAPSHOT.message);
+    const { context, notes } = await openContext(host, config);
+    for (const note of notes) host.log.write('warning', note);
+    if (context.memory.snapshotId === undefined) throw stopFor(noSnapshot(context.memory));
     return await guardUntil(host, { context, config: { ...config, mode } }, nextEnd);
   } finally {
     for (const lock of locks) await lock.release();

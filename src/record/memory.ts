@@ -8,7 +8,7 @@ import { parseNeighbourPart, parseUserPart, printNeighbourPart, printUserPart } 
 import { FAMILIES, type Family } from '../ruleset/types.ts';
 import { emptyPart, type NeighbourPart, type UserPart } from '../ruleset/user-part.ts';
 import { bootId, openStateFiles, type StateFiles } from './state.ts';
-import { openStore, type Store, type TakingReason } from './store.ts';
+import { type DamagedSnapshot, openStore, type Store, type TakingReason } from './store.ts';
 
 export type PerFamily<T> = Readonly<Record<Family, T>>;
 
@@ -30,6 +30,8 @@ export interface Memory {
   /** Tables whose user part was replaced by a load that is not adopted: `ip filter`. */
   replaced: readonly string[];
   waiting: readonly WaitingRule[];
+  /** Snapshots that were taken after `snapshotId` and are damaged, newest first; the wish of the newest may still stand. */
+  damaged?: readonly DamagedSnapshot[];
   /** The wish on disk is older than this one (full disk): the next pass writes it again. */
   unsaved?: boolean;
 }
@@ -107,6 +109,7 @@ export function openMemory(host: Host, stateDir: string): MemoryFiles {
     memory.snapshot = user;
     memory.wish = user;
     memory.replaced = [];
+    delete memory.damaged;
     await saveWish(memory);
     return taking.id;
   }
@@ -132,11 +135,15 @@ async function load(store: Store, state: StateFiles, boot: string): Promise<{ me
     replaced: [],
     waiting: [],
   };
-  const latest = await store.latest();
-  if (latest.kind === 'damaged') notes.push(`the latest snapshot ${latest.id} is damaged: ${latest.reason}`);
-  if (latest.kind === 'snapshot') {
-    memory.snapshotId = latest.id;
-    memory.snapshot = readParts(latest.content.user, `snapshot ${latest.id}`, notes);
+  const { loaded, damaged, notes: history } = await store.newestWhole(({ user }) => problemIn(user));
+  notes.push(...history.map((note) => `the history of snapshots: ${note}`));
+  if (damaged.length > 0) {
+    memory.damaged = damaged;
+    notes.push(...describeDamage(damaged, loaded?.id));
+  }
+  if (loaded !== undefined) {
+    memory.snapshotId = loaded.id;
+    memory.snapshot = readParts(loaded.content.user, `snapshot ${loaded.id}`, notes);
     memory.wish = memory.snapshot;
   }
   await loadWish(state, boot, memory, notes);
@@ -144,11 +151,25 @@ async function load(store: Store, state: StateFiles, boot: string): Promise<{ me
   return { memory, notes };
 }
 
+/** Why a snapshot cannot be used although its files are as they were written. */
+function problemIn(user: PerFamily<string>): string | undefined {
+  const problems: string[] = [];
+  readParts(user, 'its rules', problems);
+  return problems[0];
+}
+
+/** `snapshot 3f0a... is damaged (...); the newest whole one before it, 77b1..., is used instead` */
+function describeDamage(damaged: readonly DamagedSnapshot[], used: string | undefined): string[] {
+  const instead =
+    used === undefined ? 'no snapshot is whole' : `the newest whole one before it, ${used}, is used instead`;
+  return damaged.map(({ id, reason }) => `snapshot ${id} is damaged (${reason}); ${instead}`);
+}
+
 async function loadWish(state: StateFiles, boot: string, memory: Memory, notes: string[]): Promise<void> {
   const wish = await state.read('wish', isWish);
   if (wish.kind === 'damaged')
     notes.push(`the file of pending changes was damaged (${wish.reason}); the snapshot stands`);
-  if (wish.kind !== 'found' || wish.value.snapshotId !== memory.snapshotId) return;
+  if (wish.kind !== 'found' || !isWishOf(memory, wish.value.snapshotId)) return;
   if (wish.value.bootId !== boot) {
     notes.push('the host was booted since: changes that were pending have ended');
     return;
@@ -156,6 +177,11 @@ async function loadWish(state: StateFiles, boot: string, memory: Memory, notes: 
   memory.wish = readParts(wish.value, 'wish.json', notes);
   memory.replaced = wish.value.replaced;
   memory.waiting = wish.value.waiting;
+}
+
+/** Of a damaged snapshot the wish is what is left: its rules with what was pending, shown as pending against the older one. */
+function isWishOf({ snapshotId, damaged }: Memory, id: string): boolean {
+  return snapshotId !== undefined && (id === snapshotId || id === damaged?.[0]?.id);
 }
 
 async function loadKnown(state: StateFiles, boot: string, memory: Memory, notes: string[]): Promise<void> {

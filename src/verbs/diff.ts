@@ -14,7 +14,7 @@ import { type Item, type NeighbourPart, USER, type UserPart } from '../ruleset/u
 import { type LiveFamily, readForLooking } from './hand.ts';
 import { readRulesFile } from './rules-file.ts';
 import { loadSnapshot } from './snapshots.ts';
-import { NO_SNAPSHOT, type Refusal, type World } from './types.ts';
+import { noSnapshot, type Refusal, type World } from './types.ts';
 
 export interface DiffArgs {
   /** `live`, `latest`, an id, or a path. */
@@ -103,7 +103,7 @@ function contentOf(classified: Classified): Content {
 }
 
 async function snapshotSide(world: World, name: string): Promise<Side | Refusal> {
-  if (name === 'latest' && world.context.memory.snapshotId === undefined) return NO_SNAPSHOT;
+  if (name === 'latest' && world.context.memory.snapshotId === undefined) return noSnapshot(world.context.memory);
   const loaded = await loadSnapshot(world.context.files.store, name);
   if (loaded.kind === 'refused') return loaded;
   const notes: string[] = [];

@@ -6,6 +6,7 @@ import type { Drift } from '../merge/drift.ts';
 import { runPass } from '../pass.ts';
 import type { Mode } from '../pass-types.ts';
 import type { FamilyEngine } from '../observe/engine.ts';
+import type { DamagedSnapshot } from '../record/store.ts';
 import { FAMILIES, type Family } from '../ruleset/types.ts';
 import { countRules, USER } from '../ruleset/user-part.ts';
 import { handRequest, readLive, readOnly, type SeenRulesets } from './hand.ts';
@@ -24,6 +25,8 @@ export interface StatusResult {
   readonly daemon: DaemonStatus | undefined;
   readonly snapshot:
     { readonly id: string; readonly at: string; readonly rules: Readonly<Record<Family, number>> } | undefined;
+  /** Newer snapshots that cannot be used, newest first: why the snapshot above is not the latest. */
+  readonly damagedSnapshots: readonly DamagedSnapshot[];
   readonly engines: readonly Pick<FamilyEngine, 'family' | 'engine' | 'version' | 'mixed' | 'evidence'>[];
   /** Live rules by owner. */
   readonly owners: readonly {
@@ -50,6 +53,7 @@ export async function status(world: World, daemon: DaemonStatus | undefined): Pr
     mode: (daemon?.mode as Mode | undefined) ?? world.config.mode,
     daemon,
     snapshot: await latestSnapshot(world),
+    damagedSnapshots: context.memory.damaged ?? [],
     engines: FAMILIES.map((family) => engines[family]).map(({ family, engine, version, mixed, evidence }) => ({
       family,
       engine,
@@ -71,7 +75,7 @@ async function latestSnapshot({ context }: World): Promise<StatusResult['snapsho
   const { takings } = await files.store.list();
   return {
     id: memory.snapshotId,
-    at: takings.at(-1)?.at ?? '',
+    at: takings.findLast(({ id }) => id === memory.snapshotId)?.at ?? '',
     rules: { ip: countRules(memory.snapshot.ip), ip6: countRules(memory.snapshot.ip6) },
   };
 }

@@ -27,6 +27,9 @@ async function initialised(): Promise<void> {
   expect((await terminal.run('init -q')).exitCode).toBe(0);
 }
 
+const idsIn = ({ host }: FakeTerminal): string[] =>
+  [...host.files.texts.keys()].flatMap((path) => /\/snapshots\/([0-9a-f]{16})\/meta\.json$/.exec(path)?.[1] ?? []);
+
 async function displace(): Promise<void> {
   await terminal.sh('iptables -I FORWARD 1 -j LIBVIRT_FWX');
   await terminal.sh('iptables -D FORWARD 3');
@@ -64,6 +67,32 @@ describe('--json', () => {
     expect(document.kind).toBe(kind);
     expect(schemaErrors(document, `document-${kind}`)).toEqual([]);
     expect(told.exitCode).toBe(exitCode);
+  });
+
+  it('of a status with a torn latest snapshot names it, and is that of the schema', async () => {
+    await initialised();
+    const [first = ''] = idsIn(terminal);
+    await terminal.sh('iptables -A INPUT -s 10.1.1.1/32 -j DROP');
+    expect((await terminal.run('snapshot --yes')).exitCode).toBe(0);
+    const torn = idsIn(terminal).find((id) => id !== first) ?? '';
+    terminal.host.files.texts.set(`/var/lib/mendwall/snapshots/${torn}/user.v4`, '*filter\n:INP');
+    const told = await terminal.run('status --json');
+    const document = JSON.parse(told.out) as object;
+    expect(document).toMatchObject({ snapshot: { id: first }, damagedSnapshots: [{ id: torn }] });
+    expect(schemaErrors(document, 'document-status')).toEqual([]);
+    expect(told.err).toContain(`snapshot ${torn} is damaged`);
+    expect((await terminal.run('status')).out).toMatch(new RegExp(`damaged +${torn}, taken later: the rules in `));
+  });
+
+  it('with no whole snapshot commands refuse, and say that init takes the live rules', async () => {
+    await initialised();
+    const [only = ''] = idsIn(terminal);
+    terminal.host.files.texts.delete(`/var/lib/mendwall/snapshots/${only}/meta.json`);
+    for (const line of ['status', 'snapshot', 'mend', 'diff', 'accept', 'restore latest'])
+      expect([line, (await terminal.run(line)).exitCode]).toEqual([line, 5]);
+    expect((await terminal.run('mend')).err).toMatch(/no snapshot is whole: .* is missing; .*`mendwall init`/);
+    expect((await terminal.run('init')).exitCode).toBe(0);
+    expect((await terminal.run('status')).exitCode).toBe(3);
   });
 
   it('of accept is that of the schema', async () => {
