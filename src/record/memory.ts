@@ -7,8 +7,9 @@ import type { Host } from '../host/host.ts';
 import { parseNeighbourPart, parseUserPart, printNeighbourPart, printUserPart } from '../ruleset/part-text.ts';
 import { FAMILIES, type Family } from '../ruleset/types.ts';
 import { emptyPart, type NeighbourPart, type UserPart } from '../ruleset/user-part.ts';
+import { openKeeper } from './keep.ts';
 import { bootId, openStateFiles, type StateFiles } from './state.ts';
-import { type DamagedSnapshot, openStore, type Store, type TakingReason } from './store.ts';
+import { type DamagedSnapshot, openStore, type SnapshotContent, type Store, type TakingReason } from './store.ts';
 
 export type PerFamily<T> = Readonly<Record<Family, T>>;
 
@@ -57,6 +58,8 @@ export interface MemoryFiles {
   load(): Promise<{ readonly memory: Memory; readonly notes: readonly string[] }>;
   saveWish(memory: Memory): Promise<void>;
   saveKnown(memory: Memory): Promise<void>;
+  /** Writes again what was removed under us; true when it did. For the daemon, at rest. */
+  keep(memory: Memory): Promise<boolean>;
   /** A new snapshot of `user`; pending and replaced end. */
   takeSnapshot(
     memory: Memory,
@@ -98,13 +101,7 @@ export function openMemory(host: Host, stateDir: string): MemoryFiles {
     complete: boolean,
     reason: Omit<TakingReason, 'parent'>,
   ): Promise<string> {
-    const neighbours = { ip: knownText(memory.known.ip), ip6: knownText(memory.known.ip6) };
-    const content = {
-      user: { ip: printUserPart(user.ip, SNAPSHOT_TITLE), ip6: printUserPart(user.ip6, SNAPSHOT_TITLE) },
-      neighbours,
-      neighboursState: complete ? ('complete' as const) : ('partial' as const),
-    };
-    const taking = await store.save(content, { ...reason, parent: memory.snapshotId });
+    const taking = await store.save(contentOf(memory, user, complete), { ...reason, parent: memory.snapshotId });
     memory.snapshotId = taking.id;
     memory.snapshot = user;
     memory.wish = user;
@@ -114,7 +111,21 @@ export function openMemory(host: Host, stateDir: string): MemoryFiles {
     return taking.id;
   }
 
-  return { store, state, load: () => load(store, state, boot), saveWish, saveKnown, takeSnapshot };
+  async function saveSnapshot(memory: Memory, message: string): Promise<void> {
+    const content = contentOf(memory, memory.snapshot, memory.known.ip !== undefined);
+    memory.snapshotId = (await store.save(content, { trigger: 'kept', message, parent: memory.snapshotId })).id;
+  }
+
+  const keep = openKeeper(host, stateDir, { saveSnapshot, saveWish, saveKnown });
+  return { store, state, load: () => load(store, state, boot), saveWish, saveKnown, keep, takeSnapshot };
+}
+
+function contentOf({ known }: Memory, user: PerFamily<UserPart>, complete: boolean): SnapshotContent {
+  return {
+    user: { ip: printUserPart(user.ip, SNAPSHOT_TITLE), ip6: printUserPart(user.ip6, SNAPSHOT_TITLE) },
+    neighbours: { ip: knownText(known.ip), ip6: knownText(known.ip6) },
+    neighboursState: complete ? 'complete' : 'partial',
+  };
 }
 
 const WISH_TITLE = "mendwall: the user's rules as wanted now (the latest snapshot with what is pending)";
