@@ -75,9 +75,10 @@ export function statusLines(result: StatusResult, color: boolean): string[] {
   if (result.pausedUntil !== undefined) rows.splice(1, 0, ['paused', `until ${localTime(result.pausedUntil)}`]);
   if (result.last !== undefined) rows.push(['last pass', safe(logLine(result.last))]);
   const lines = columns(rows).split('\n');
-  lines.push(...result.drift.slice(0, MOST_DRIFT_LINES).map((drift) => `  ${safe(describeDrift(drift))}`));
-  if (result.drift.length > MOST_DRIFT_LINES)
-    lines.push(`  ... and ${result.drift.length - MOST_DRIFT_LINES} more; mendwall status --json shows all`);
+  const shown = result.drift.filter(({ kind }) => kind !== 'unreadable');
+  lines.push(...shown.slice(0, MOST_DRIFT_LINES).map((drift) => `  ${safe(describeDrift(drift))}`));
+  if (shown.length > MOST_DRIFT_LINES)
+    lines.push(`  ... and ${shown.length - MOST_DRIFT_LINES} more; mendwall status --json shows all`);
   lines.push(...ownerLines(result), ...sourceLines(result));
   return lines;
 }

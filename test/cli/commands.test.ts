@@ -188,6 +188,18 @@ describe('exit codes', () => {
     expect((await terminal.run('status', { uid: 1000 })).exitCode).toBe(7);
     expect((await terminal.run('mend --mode merge')).exitCode).toBe(5);
   });
+
+  it('and drift unreadable names the family that cannot be read', async () => {
+    await initialised();
+    terminal.host.answer('ip6tables-save', () => ({ stdout: "# Table `nat' is incompatible, use 'nft' tool.\n" }));
+    const told = await terminal.run('status --json');
+    const document = JSON.parse(told.out) as { drift: unknown };
+    expect(document.drift).toMatchObject([
+      { kind: 'unreadable', family: 'ip6', evidence: expect.stringContaining('nat') },
+    ]);
+    expect([told.exitCode, schemaErrors(document, 'document-status')]).toEqual([5, []]);
+    expect((await terminal.run('status')).out.match(/nat is incompatible/g)).toHaveLength(1);
+  });
 });
 
 describe('a question', () => {
