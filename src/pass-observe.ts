@@ -2,6 +2,7 @@
 
 import { type Classified, classify } from './classify/classify.ts';
 import type { ResultEvidence } from './merge/decide.ts';
+import { misprintedRule } from './observe/native-rules.ts';
 import { readLibvirtNetworks, tellProblems } from './observe/networks.ts';
 import { type FamilyRead, readFamily } from './observe/rulesets.ts';
 import { restarted } from './pass-counters.ts';
@@ -41,6 +42,10 @@ export async function observe(context: PassContext, request: PassRequest): Promi
   const families = reads.filter((read): read is FamilyRead => read !== undefined);
   const unreadable = families.find((read) => read.kind === 'unreadable');
   if (unreadable !== undefined && unreadable.kind === 'unreadable') return { kind: 'unreadable', why: unreadable.why };
+  for (const read of families) {
+    const native = read.kind === 'ruleset' ? await misprintedRule(context.host, read.ruleset, fast) : undefined;
+    if (native !== undefined) return { kind: 'unreadable', why: native };
+  }
   const networks = context.cache.networks;
   const seen = await Promise.all(families.map((read) => classifyRead(context, read, networks, request)));
   const mixed = [engines.ip, engines.ip6].find((family) => family.mixed);

@@ -230,6 +230,27 @@ describe('a pass', () => {
     expect(room.machine.kernel.generation()).toBe(commits);
   });
 
+  it('changes nothing and learns nothing while iptables-save shows a native nft rule as another', async () => {
+    const room = await bench();
+    const expr = '[{"match":{"left":{"payload":{"field":"dport"}},"right":{"set":[80,443]}}},{"accept":null}]';
+    room.machine.answer('nft', ({ args }) =>
+      args[0] !== '-j'
+        ? undefined
+        : { stdout: `{"nftables":[{"rule":{"table":"filter","chain":"INPUT","expr":${expr}}}]}` },
+    );
+    room.admin('iptables -A INPUT -p tcp -j ACCEPT');
+    const { wish } = room.context().memory;
+    const outcome = await room.pass();
+    expect(outcome).toMatchObject({
+      kind: 'unreadable',
+      changed: false,
+      why: expect.stringContaining('INPUT') as string,
+    });
+    expect(room.context().memory.wish).toBe(wish);
+    const fast = { ...heard({}), burstOver: false, scope: [{ family: 'ip' as const, table: 'filter' }] };
+    expect(await room.pass(fast)).toMatchObject({ kind: 'unreadable' });
+  });
+
   it('only observes while both engines hold rules, and says why', async () => {
     const room = await bench();
     room.admin('iptables-legacy -A INPUT -j ACCEPT');
