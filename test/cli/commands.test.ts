@@ -202,6 +202,24 @@ describe('exit codes', () => {
   });
 });
 
+describe('odd input', () => {
+  it('a message with line breaks stays on one line of the list, of the log and of a shown snapshot', async () => {
+    await initialised();
+    expect((await terminal.run('', { args: ['snapshot', '-m', 'a\n*nat\u001b[31m'] })).exitCode).toBe(0);
+    for (const line of ['snapshot list', 'log', 'snapshot show'])
+      expect((await terminal.run(line)).out).toContain('a\\n*nat\\x1b[31m\n');
+  });
+
+  it('a folder or no name in place of a rules file is 2, with a word for it', async () => {
+    await initialised();
+    expect(await terminal.run('', { args: ['diff', ''] })).toMatchObject({
+      exitCode: 2,
+      err: expect.stringContaining('name of a file'),
+    });
+    expect(await terminal.run('', { args: ['init', '--force', '--from', ''] })).toMatchObject({ exitCode: 2 });
+  });
+});
+
 describe('a question', () => {
   beforeEach(async () => {
     await initialised();
