@@ -56,7 +56,7 @@ function chainTexts({ tables }: Ruleset): Map<string, string> {
   return texts;
 }
 
-/** The first native rule of each of these chains that iptables-save misprints, as JSON of nft's. */
+/** The first native rule of each of these chains that iptables-save misprints, as nft lists it. */
 async function nativeIn(host: Host, family: Family, places: readonly string[]): Promise<Map<string, string>> {
   const tables = new Set(places.map((place) => place.split(' ')[0] ?? ''));
   const lists =
@@ -67,18 +67,26 @@ async function nativeIn(host: Host, family: Family, places: readonly string[]): 
   const found = new Map<string, string>();
   // Without nft, or on the legacy engine, there is nothing native in iptables' tables.
   for (const { stdout } of results.filter(({ exitCode }) => exitCode === 0)) {
-    for (const { table, chain, expr } of rulesIn(stdout)) {
-      const place = `${table} ${chain}`;
-      if (!found.has(place) && expr.some(isMisprinted)) found.set(place, JSON.stringify(expr));
+    for (const rule of rulesIn(stdout)) {
+      const place = `${rule.table} ${rule.chain}`;
+      if (!found.has(place) && rule.expr.some(isMisprinted)) found.set(place, await asListed(host, family, rule));
     }
   }
   return found;
+}
+
+/** `tcp dport { 80, 443 } accept`; nft's JSON when it cannot be had. */
+async function asListed(host: Host, family: Family, { table, chain, expr, handle }: NftRule): Promise<string> {
+  const { stdout } = await host.exec({ file: 'nft', args: ['-s', '-a', 'list', 'chain', family, table, chain] });
+  const line = stdout.split('\n').find((text) => text.endsWith(` # handle ${handle}`));
+  return line === undefined ? JSON.stringify(expr) : line.slice(0, line.lastIndexOf(' # handle')).trim();
 }
 
 interface NftRule {
   readonly table: string;
   readonly chain: string;
   readonly expr: readonly unknown[];
+  readonly handle: unknown;
 }
 
 function rulesIn(json: string): NftRule[] {
@@ -89,7 +97,7 @@ function rulesIn(json: string): NftRule[] {
         const rule = field(entry, 'rule');
         const [table, chain, expr] = [field(rule, 'table'), field(rule, 'chain'), field(rule, 'expr')];
         return typeof table === 'string' && typeof chain === 'string' && Array.isArray(expr)
-          ? [{ table, chain, expr }]
+          ? [{ table, chain, expr, handle: field(rule, 'handle') }]
           : [];
       });
 }

@@ -47,7 +47,9 @@ function contentOf(classified: Classified): Content {
 
 async function snapshotSide(world: World, name: string): Promise<Side | Refusal> {
   if (name === 'latest' && world.context.memory.snapshotId === undefined) return noSnapshot(world.context.memory);
-  const loaded = await loadSnapshot(world.context.files.store, name);
+  // A damaged latest one has a stand-in, which a note has named.
+  const ref = name === 'latest' ? (world.context.memory.snapshotId ?? name) : name;
+  const loaded = await loadSnapshot(world.context.files.store, ref);
   if (loaded.kind === 'refused') return loaded;
   const notes: string[] = [];
   const user = readParts(loaded.content.user, `snapshot ${loaded.id}`, notes);

@@ -81,6 +81,7 @@ describe('--json', () => {
     expect(document).toMatchObject({ snapshot: { id: first }, damagedSnapshots: [{ id: torn }] });
     expect(schemaErrors(document, 'document-status')).toEqual([]);
     expect(told.err).toContain(`snapshot ${torn} is damaged`);
+    expect((await terminal.run('diff')).out).toContain('-s 10.1.1.1/32 -j DROP');
     expect((await terminal.run('status')).out).toMatch(new RegExp(`damaged +${torn}, taken later: the rules in `));
   });
 

@@ -31,6 +31,7 @@ function hostWith(expression: string) {
   const asked: string[] = [];
   const state = { expression };
   host.answer('nft', ({ args }) => {
+    if (args.includes('-a')) return { stdout: '\t\ttcp dport { 80, 443 } accept # handle 4\n' };
     asked.push(args.join(' '));
     const rule = `{"rule":{"family":"ip","table":"filter","chain":"INPUT","handle":4,"expr":[${state.expression},{"accept":null}]}}`;
     return { stdout: `{"nftables":[{"metainfo":{"version":"1.0.6"}},${rule}]}\n` };
@@ -43,7 +44,7 @@ describe('a native rule in a table of iptables', () => {
     const { host, asked } = hostWith(expression);
     const why = await misprintedRule(host, rulesetOf('-A INPUT -p tcp -j ACCEPT'), false);
     expect(why).toContain(
-      'table filter holds a native nft rule in chain INPUT, which iptables-save shows as another: ',
+      'table filter holds a native nft rule in chain INPUT, which iptables-save shows as another: tcp dport { 80, 443 } accept;',
     );
     expect(asked).toEqual(['-j list chain ip filter INPUT']);
   });
