@@ -135,6 +135,7 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
     try {
       done = await runPass(context, request);
       passes++;
+      if (request.scope === undefined) await context.files.keep(context.memory);
       await afterRepair(context, done, options.fixConntrack);
     } catch (error) {
       // A file that cannot be written or read is told once, with the outcome; anything else is a fault of ours.

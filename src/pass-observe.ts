@@ -2,7 +2,8 @@
 
 import { type Classified, classify } from './classify/classify.ts';
 import type { ResultEvidence } from './merge/decide.ts';
-import { readLibvirtNetworks } from './observe/networks.ts';
+import { misprintedRule } from './observe/native-rules.ts';
+import { readLibvirtNetworks, tellProblems } from './observe/networks.ts';
 import { type FamilyRead, readFamily } from './observe/rulesets.ts';
 import { restarted } from './pass-counters.ts';
 import type { PassContext, PassRequest } from './pass-types.ts';
@@ -42,6 +43,10 @@ export async function observe(context: PassContext, request: PassRequest): Promi
   const families = reads.filter((read): read is FamilyRead => read !== undefined);
   const unreadable = families.find((read) => read.kind === 'unreadable');
   if (unreadable !== undefined && unreadable.kind === 'unreadable') return { kind: 'unreadable', why: unreadable.why };
+  for (const read of families) {
+    const native = read.kind === 'ruleset' ? await misprintedRule(context.host, read.ruleset, fast) : undefined;
+    if (native !== undefined) return { kind: 'unreadable', why: native };
+  }
   const networks = context.cache.networks;
   const seen = await Promise.all(families.map((read) => classifyRead(context, read, networks, request)));
   const mixed = [engines.ip, engines.ip6].find((family) => family.mixed);
@@ -75,7 +80,7 @@ async function refresh(context: PassContext, fast: boolean): Promise<undefined> 
   context.cache.stale = false;
   const { files, log } = context.host;
   const [read, interfaces] = await Promise.all([readLibvirtNetworks(files), files.list('/sys/class/net')]);
-  for (const problem of read.problems) log.write('warning', `${problem.file}: ${problem.code}: ${problem.message}`);
+  tellProblems(log, read.problems);
   // No definition at all: libvirt is not here, or keeps them elsewhere; then the shape of whole sets decides.
   context.cache.networks = read.networks.length === 0 ? undefined : read.networks;
   context.cache.interfaces = new Set(interfaces);

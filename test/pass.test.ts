@@ -91,6 +91,36 @@ const displace = (room: Bench): void => {
 };
 
 describe('a pass', () => {
+  it('leaves a rule with a line break in its comment alone, and says when a flush took it', async () => {
+    const room = await bench();
+    const { kernel } = room.machine;
+    kernel.foreign(['iptables', '-I', 'FORWARD', '-m', 'comment', '--comment', 'a\nb', '-j', 'ACCEPT'], '');
+    await room.pass(heard({}));
+    const before = room.live();
+    expect(before).toContain('-A FORWARD -m comment --comment "a\nb" -j ACCEPT\n');
+    displace(room);
+    const mended = await room.pass(heard({ neighbour: 'libvirt' }));
+    expect(mended.kind).toBe('mended');
+    expect(room.live()).toContain('"a\nb"');
+    room.admin('iptables -F');
+    for (const round of [1, 2]) {
+      const outcome = await room.pass(round === 1 ? heard({ wiped: true }) : heard({}));
+      expect(outcome.kind).toBe(round === 1 ? 'mended' : 'unchanged');
+      const [drift] = outcome.drift.filter(({ kind }) => kind === 'waiting');
+      expect(drift).toMatchObject({ chain: 'FORWARD', evidence: expect.stringContaining('line break') as string });
+    }
+    expect(room.live()).not.toContain('"a');
+  });
+
+  it('warns of a broken network definition once, not at each pass', async () => {
+    const room = await bench();
+    room.machine.files.texts.set('/etc/libvirt/qemu/networks/torn.xml', '<network>');
+    await room.pass();
+    await room.pass();
+    const told = room.machine.logged.filter(({ message }) => message.includes('torn.xml'));
+    expect(told.map(({ level }) => level)).toEqual(['warning']);
+  });
+
   it('puts back what a neighbour displaced, and a second pass is empty', async () => {
     const room = await bench();
     const before = room.live();
@@ -119,6 +149,22 @@ describe('a pass', () => {
     expect(outcome.tables.find(({ table }) => table === 'filter')?.decision).toBe('wipe');
     expect(room.live()).toBe(before);
     expect(await room.pass({ repair: true })).toMatchObject({ kind: 'unchanged' });
+  });
+
+  it('adopts nothing of a host that was closed and flushed while nobody listened: the rules come back, the DROP is shown', async () => {
+    for (const flush of ['iptables -F', 'iptables -F FORWARD']) {
+      const room = await bench(USER.replace(':FORWARD DROP', ':FORWARD ACCEPT'));
+      const before = room.context().memory.snapshotId;
+      const rules = liveWord(room.machine.kernel)['ip filter FORWARD']?.slice(1);
+      room.admin('iptables -P FORWARD DROP');
+      room.admin(flush);
+      const outcome = await room.pass({ trigger: 'start', repair: true });
+      expect([flush, outcome.kind, outcome.adopted]).toEqual([flush, 'mended', undefined]);
+      expect(room.context().memory.snapshotId).toBe(before);
+      expect(liveWord(room.machine.kernel)['ip filter FORWARD']).toEqual(['DROP', ...(rules ?? [])]);
+      const again = await room.pass({ trigger: 'backstop', repair: true });
+      expect(again).toMatchObject({ kind: 'unchanged', drift: [{ kind: 'policy', text: '-P FORWARD DROP' }] });
+    }
   });
 
   it('adopts a load that holds half of the snapshot, says what it dropped, and keeps the old snapshot', async () => {
@@ -188,6 +234,27 @@ describe('a pass', () => {
     room.machine.answer('iptables-save', () => ({ stdout: "# Table `nat' is incompatible, use 'nft' tool.\n" }));
     expect(await room.pass()).toMatchObject({ kind: 'unreadable', changed: false });
     expect(room.machine.kernel.generation()).toBe(commits);
+  });
+
+  it('changes nothing and learns nothing while iptables-save shows a native nft rule as another', async () => {
+    const room = await bench();
+    const expr = '[{"match":{"left":{"payload":{"field":"dport"}},"right":{"set":[80,443]}}},{"accept":null}]';
+    room.machine.answer('nft', ({ args }) =>
+      args[0] !== '-j'
+        ? undefined
+        : { stdout: `{"nftables":[{"rule":{"table":"filter","chain":"INPUT","expr":${expr}}}]}` },
+    );
+    room.admin('iptables -A INPUT -p tcp -j ACCEPT');
+    const { wish } = room.context().memory;
+    const outcome = await room.pass();
+    expect(outcome).toMatchObject({
+      kind: 'unreadable',
+      changed: false,
+      why: expect.stringContaining('INPUT') as string,
+    });
+    expect(room.context().memory.wish).toBe(wish);
+    const fast = { ...heard({}), burstOver: false, scope: [{ family: 'ip' as const, table: 'filter' }] };
+    expect(await room.pass(fast)).toMatchObject({ kind: 'unreadable' });
   });
 
   it('only observes while both engines hold rules, and says why', async () => {

@@ -1,7 +1,8 @@
 // The unified diff of two sides. The only place that uses the diff library: for people; alignment is ruleset/align.ts.
 
 import { structuredPatch, type StructuredPatchHunk } from 'diff';
-import type { DiffLine, DiffResult } from '../verbs/diff.ts';
+import type { DiffResult } from '../verbs/diff.ts';
+import type { DiffLine } from '../verbs/diff-lines.ts';
 import { columns, paint } from './columns.ts';
 import { safe } from './session.ts';
 

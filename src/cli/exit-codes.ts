@@ -2,7 +2,7 @@
 
 import type { Drift } from '../merge/drift.ts';
 import type { Outcome } from '../pass-types.ts';
-import type { RefusalCode } from '../verbs/types.ts';
+import type { Refusal, RefusalCode } from '../verbs/types.ts';
 
 export const EXIT = {
   ok: 0,
@@ -69,4 +69,9 @@ export class Stop extends Error {
     this.name = 'Stop';
     this.exitCode = exitCode;
   }
+}
+
+/** A refusal as the end of a command. */
+export function stopFor(refusal: Refusal): Stop {
+  return new Stop(exitOfRefusal(refusal.code), refusal.message);
 }

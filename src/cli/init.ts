@@ -50,7 +50,7 @@ async function initialise(session: Session, options: Options): Promise<number> {
   const dryRun = options.dryRun === true;
   const written = dryRun ? undefined : await writeDefaultConfig(session);
   const from = (options.from ?? []).map((path) =>
-    path.startsWith('/') ? path : `${session.terminal.env['PWD'] ?? '.'}/${path}`,
+    path.startsWith('/') || path === '' ? path : `${session.terminal.env['PWD'] ?? '.'}/${path}`,
   );
   const result = await callVerb<InitResult>(session, 'init', {
     from,

@@ -1,5 +1,6 @@
 // One journal entry as one line for people: when, its name, what, where, who, what was done, how long.
 
+import { escapeControl } from '../host/text.ts';
 import { describeOutcome } from '../outcome-text.ts';
 import type { Outcome } from '../pass-types.ts';
 import type { LogEntry } from '../verbs/log.ts';
@@ -16,7 +17,7 @@ function whatOf(entry: LogEntry['entry']): string {
     case 'pass':
       return passText(entry as unknown as Outcome);
     case 'snapshot':
-      return `snapshot ${text('id')} (${text('trigger')})${text('message') === '' ? '' : `: ${text('message')}`}`;
+      return `snapshot ${text('id')} (${text('trigger')})${text('message') === '' ? '' : `: ${escapeControl(text('message'))}`}`;
     case 'pause':
       return `paused until ${localTime(text('until'))}`;
     case 'resume':

@@ -7,6 +7,8 @@ import { addTail } from './help.ts';
 import { outcomeLines } from './outcome-view.ts';
 import type { Session } from './session.ts';
 
+const LONGEST_PAUSE_MS = 365 * 24 * 60 * 60 * 1000;
+
 export const registerPause: Register = (command, run) => {
   command
     .description(
@@ -32,6 +34,11 @@ export const registerPause: Register = (command, run) => {
       const forMs = options.for === undefined ? DEFAULT_PAUSE_MS : parseDuration(options.for);
       if (forMs === undefined || forMs <= 0)
         throw new Stop(EXIT.usage, `--for: expected a time as in 90s, 30m, 2h, 1d, found "${options.for}"`);
+      if (forMs > LONGEST_PAUSE_MS)
+        throw new Stop(
+          EXIT.usage,
+          `--for: expected at most 365d, found "${options.for}"; \`systemctl disable --now mendwall\` turns it off for good`,
+        );
       const result = await callVerb<PauseResult>(session, 'pause', { forMs, dryRun: options.dryRun === true });
       if (session.options.json === true) session.printJson({ ...result, changed: options.dryRun !== true });
       else session.print(`${options.dryRun === true ? 'would be paused' : 'paused'} until ${localTime(result.until)}`);

@@ -8,9 +8,12 @@ import { COMMANDS, type CommandEntry, type Runner } from './commands.ts';
 import { EXIT, Stop } from './exit-codes.ts';
 import { shortHelp } from './help.ts';
 import { type GlobalOptions, openSession, safe, type Session } from './session.ts';
+import { VERSION } from './version.ts';
 
 /** Global options that take a value, for finding the command among them. */
 const WITH_VALUE = new Set(['--config', '--state', '--netns', '--color', '--wait']);
+
+const FLAGS = ['--json', '-q', '--quiet', '-v', '--verbose', '--help', '-h'];
 
 /** Runs one command line; the exit code. Never rejects. */
 export async function runCommandLine(terminal: Terminal): Promise<number> {
@@ -25,20 +28,37 @@ async function dispatch(terminal: Terminal): Promise<number> {
   const at = commandIndex(terminal.args);
   const name = terminal.args[at];
   const asksHelp = terminal.args.slice(0, at === -1 ? undefined : at).some((arg) => arg === '--help' || arg === '-h');
-  if (asksHelp || name === undefined || name === 'help')
-    return help(terminal, name === 'help' ? terminal.args[at + 1] : undefined);
-  const entry = COMMANDS.find((each) => each.name === name);
-  if (entry === undefined)
-    throw new Stop(
-      EXIT.usage,
-      `there is no command "${name}"${didYouMean(
-        name,
-        COMMANDS.map((each) => each.name),
-      )}; \`mendwall --help\` lists them`,
-    );
+  if (asksHelp || name === 'help') return help(terminal, name === 'help' ? terminal.args[at + 1] : undefined);
+  if (name === undefined) return withoutCommand(terminal);
+  const entry = commandNamed(name);
   const netns = netnsOf(terminal.args);
   if (netns !== undefined) return await inNamespace(terminal, netns);
   return await runCommand(terminal, entry, [...terminal.args.slice(0, at), ...terminal.args.slice(at + 1)]);
+}
+
+/** Throws Stop 2 with the nearest name. */
+function commandNamed(name: string): CommandEntry {
+  const entry = COMMANDS.find((each) => each.name === name);
+  if (entry !== undefined) return entry;
+  const names = COMMANDS.map((each) => each.name);
+  throw new Stop(EXIT.usage, `there is no command "${name}"${didYouMean(name, names)}; \`mendwall --help\` lists them`);
+}
+
+/** Only global options, or none: the short help; `--version` among them; a word that is none of them is an error. */
+function withoutCommand(terminal: Terminal): number {
+  const words = terminal.args.filter((arg, at) => !WITH_VALUE.has(arg) && !WITH_VALUE.has(terminal.args[at - 1] ?? ''));
+  if (words.some((word) => word === '--version' || word === '-V')) {
+    terminal.out(`${VERSION}\n`);
+    return EXIT.ok;
+  }
+  const wrong = words.find((word) => !FLAGS.includes(word) && !WITH_VALUE.has(word.split('=')[0] ?? ''));
+  if (wrong !== undefined)
+    throw new Stop(
+      EXIT.usage,
+      `unknown option '${wrong}'${didYouMean(wrong, [...FLAGS, ...WITH_VALUE, '--version'])}; see mendwall --help`,
+    );
+  terminal.out(shortHelp());
+  return EXIT.ok;
 }
 
 function commandIndex(args: readonly string[]): number {
@@ -51,8 +71,7 @@ function commandIndex(args: readonly string[]): number {
 }
 
 async function help(terminal: Terminal, name: string | undefined): Promise<number> {
-  const entry = COMMANDS.find((each) => each.name === name);
-  if (entry !== undefined) return runCommand(terminal, entry, ['--help']);
+  if (name !== undefined && !name.startsWith('-')) return runCommand(terminal, commandNamed(name), ['--help']);
   terminal.out(shortHelp());
   return EXIT.ok;
 }
@@ -95,6 +114,8 @@ function usageError(command: Command, error: CommanderError): string {
   const names = command.commands.map((each) => each.name());
   const [word] = command.args;
   if (error.code === 'commander.excessArguments' && names.length > 0 && word !== undefined) {
+    if (names.includes(word))
+      return `${command.name()} ${word}: too many arguments; see mendwall ${command.name()} --help`;
     return `${command.name()}: there is no "${word}"${didYouMean(word, names)}; expected ${names.join(', ')}`;
   }
   const wrong = /unknown option '(-[^'=]*)/.exec(message)?.[1]; // unknown option '--jsn'

@@ -1,18 +1,18 @@
 // The life of `mendwall run`: locks, guard, control socket, signals. All rules stay when it ends, whatever ends it.
 
 import type { Config } from '../config.ts';
+import { openContext } from '../context.ts';
 import { createGuard, type Guard } from '../guard.ts';
 import { systemBus } from '../host/bus.ts';
-import { acquireLock, type HeldLock } from '../host/lock.ts';
 import type { RealHost } from '../host/real.ts';
-import { serveControl } from '../host/socket.ts';
 import type { Mode } from '../pass-types.ts';
 import { controlHandler } from '../verbs/control.ts';
 import { readPause } from '../verbs/pause-state.ts';
-import { NO_SNAPSHOT, type World } from '../verbs/types.ts';
-import { describeHolder, socketPath, waitMs } from './call-verb.ts';
-import { EXIT, Stop } from './exit-codes.ts';
-import { contextOf, openConfig, openHost, type Session } from './session.ts';
+import { noSnapshot, type World } from '../verbs/types.ts';
+import { waitMs } from './call-verb.ts';
+import { openRunFolder, type RunFolder } from './run-folder.ts';
+import { EXIT, Stop, stopFor } from './exit-codes.ts';
+import { openConfig, openHost, type Session } from './session.ts';
 
 type End = 'stop' | 'reload';
 
@@ -54,34 +54,19 @@ async function reread(session: Session, before: Config): Promise<Config> {
 
 async function once(session: Session, config: Config, mode: Mode, nextEnd: () => Promise<End>): Promise<End> {
   const host = openHost(session, config, 'info');
-  await host.files.makeDir(config.runDir);
-  const locks = await takeLocks(session, config);
+  const folder = await openRunFolder(host, config, waitMs(session));
   try {
-    const context = await contextOf(session, host, config);
-    if (context.memory.snapshotId === undefined) throw new Stop(EXIT.usage, NO_SNAPSHOT.message);
-    return await guardUntil(host, { context, config: { ...config, mode } }, nextEnd);
+    const { context, notes } = await openContext(host, config);
+    for (const note of notes) host.log.write('warning', note);
+    if (context.memory.snapshotId === undefined) throw stopFor(noSnapshot(context.memory));
+    return await guardUntil(host, folder, { context, config: { ...config, mode } }, nextEnd);
   } finally {
-    for (const lock of locks) await lock.release();
+    await folder.close();
     await host.close();
   }
 }
 
-/** `run` tells everybody that a daemon is there; `pass` keeps one-shots out for its whole life: they ask it instead. */
-/** A one-shot for the spool probes the lock `run` for a moment. */
-const PROBE_WAIT_MS = 1000;
-
-async function takeLocks(session: Session, config: Config): Promise<HeldLock[]> {
-  const request = { runDir: config.runDir, command: 'mendwall run' };
-  const run = await acquireLock({ ...request, name: 'run', waitMs: PROBE_WAIT_MS });
-  if (run.kind === 'busy')
-    throw new Stop(EXIT.busy, `${describeHolder(run.holder)} guards this network namespace already`);
-  const pass = await acquireLock({ ...request, name: 'pass', waitMs: waitMs(session) });
-  if (pass.kind === 'held') return [pass, run];
-  await run.release();
-  throw new Stop(EXIT.busy, `${describeHolder(pass.holder)} holds the lock`);
-}
-
-async function guardUntil(host: RealHost, world: World, nextEnd: () => Promise<End>): Promise<End> {
+async function guardUntil(host: RealHost, folder: RunFolder, world: World, nextEnd: () => Promise<End>): Promise<End> {
   const { context, config } = world;
   const pause = await readPause(context);
   const guard: Guard = createGuard(context, {
@@ -96,11 +81,13 @@ async function guardUntil(host: RealHost, world: World, nextEnd: () => Promise<E
   });
   const ended = nextEnd();
   await guard.start();
-  const control = await serveControl(socketPath(config), controlHandler(world, guard));
+  await folder.serve(controlHandler(world, guard));
   host.log.write('info', `guarding in ${config.mode} mode, snapshot ${context.memory.snapshotId}`);
-  const end = await ended;
-  host.log.write('info', end === 'stop' ? 'stopping; all rules stay' : 'reading the configuration again');
-  await control.close();
+  const end = await Promise.race([ended, folder.taken.then((why) => ({ why }))]);
+  if (typeof end === 'string')
+    host.log.write('info', end === 'stop' ? 'stopping; all rules stay' : 'reading the configuration again');
+  await folder.closeControl();
   await guard.stop();
-  return end;
+  if (typeof end === 'string') return end;
+  throw new Stop(EXIT.busy, `${end.why}; this one ends, all rules stay`);
 }

@@ -23,6 +23,7 @@ export const register: Register = (command, run) => {
       ['0', 'it was stopped'],
       ['2', 'no snapshot yet (run mendwall init), or the configuration is wrong'],
       ['4', 'another mendwall runs, or holds the lock'],
+      ['5', 'no snapshot is whole; the message says what to do'],
       ['7', 'not root'],
     ],
   });

@@ -6,7 +6,7 @@ import type { RealHost } from '../host/real.ts';
 import type { Terminal } from '../host/terminal.ts';
 import { escapeControl } from '../host/text.ts';
 import type { Refusal, World } from '../verbs/types.ts';
-import { EXIT, exitOfRefusal, Stop } from './exit-codes.ts';
+import { EXIT, Stop, stopFor } from './exit-codes.ts';
 
 /** As commander gives them; each may stand before or after the command. */
 export interface GlobalOptions {
@@ -140,7 +140,7 @@ export function requireRoot(session: Session, what: string): void {
 
 /** A refusal becomes the command's end; every other result is what it was. */
 export function unlessRefused<T extends { readonly kind: string }>(result: T | Refusal): Exclude<T, Refusal> {
-  if (isRefusal(result)) throw new Stop(exitOfRefusal(result.code), result.message);
+  if (isRefusal(result)) throw stopFor(result);
   return result as Exclude<T, Refusal>;
 }
 

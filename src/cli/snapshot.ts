@@ -1,3 +1,4 @@
+import { escapeControl } from '../host/text.ts';
 import type { Command } from 'commander';
 import type { SnapshotResult } from '../verbs/snapshot.ts';
 import { listSnapshots, type PruneResult, showSnapshot, type SnapshotListResult } from '../verbs/snapshots.ts';
@@ -108,7 +109,7 @@ function listLines({ snapshots, latest }: SnapshotListResult): string[] {
     trigger,
     String(rules.ip),
     String(rules.ip6),
-    message,
+    escapeControl(message),
   ]);
   return columns([['', 'id', 'taken', 'by', 'v4', 'v6', 'message'], ...rows]).split('\n');
 }
@@ -126,7 +127,7 @@ async function show(
   }
   const texts = options.neighbours === true ? result.neighbours : result.user;
   session.print(
-    `# snapshot ${result.id} of ${localTime(result.taking.at)} by ${result.taking.trigger}${result.taking.message === '' ? '' : `: ${result.taking.message}`}`,
+    `# snapshot ${result.id} of ${localTime(result.taking.at)} by ${result.taking.trigger}${result.taking.message === '' ? '' : `: ${escapeControl(result.taking.message)}`}`,
   );
   session.print(`# IPv4: iptables-restore\n${texts.ip.trimEnd()}`);
   session.print(`# IPv6: ip6tables-restore\n${texts.ip6.trimEnd()}`);

@@ -27,7 +27,7 @@ export const register: Register = (command, run) => {
       ['1', 'drift'],
       ['2', 'no snapshot yet: run mendwall init'],
       ['3', 'no drift, but the daemon does not run'],
-      ['5', 'the live rules cannot be read'],
+      ['5', 'the live rules cannot be read, or no snapshot is whole'],
       ['8', 'contended: a rival keeps changing the order'],
     ],
   });
@@ -46,7 +46,7 @@ async function show(session: Session): Promise<number> {
 
 function exitOf(result: StatusResult, uid: number): number {
   if (result.unreadable !== undefined) return uid === 0 ? EXIT.refused : EXIT.needsRoot;
-  if (result.snapshot === undefined) return EXIT.usage;
+  if (result.snapshot === undefined) return result.damagedSnapshots.length > 0 ? EXIT.refused : EXIT.usage;
   const drift = exitOfDrift(result.drift);
   return drift === EXIT.ok && result.daemon === undefined ? EXIT.noDaemon : drift;
 }
@@ -57,6 +57,10 @@ export function statusLines(result: StatusResult, color: boolean): string[] {
     ['mode', result.mode],
     ['daemon', daemonText(result)],
     ['snapshot', snapshotText(result)],
+    ...result.damagedSnapshots.map(({ id, reason }): [string, string] => [
+      'damaged',
+      paint(`${id}, taken later: ${safe(reason)}`, 'red', color),
+    ]),
     [
       'engine',
       result.engines
@@ -71,9 +75,10 @@ export function statusLines(result: StatusResult, color: boolean): string[] {
   if (result.pausedUntil !== undefined) rows.splice(1, 0, ['paused', `until ${localTime(result.pausedUntil)}`]);
   if (result.last !== undefined) rows.push(['last pass', safe(logLine(result.last))]);
   const lines = columns(rows).split('\n');
-  lines.push(...result.drift.slice(0, MOST_DRIFT_LINES).map((drift) => `  ${safe(describeDrift(drift))}`));
-  if (result.drift.length > MOST_DRIFT_LINES)
-    lines.push(`  ... and ${result.drift.length - MOST_DRIFT_LINES} more; mendwall status --json shows all`);
+  const shown = result.drift.filter(({ kind }) => kind !== 'unreadable');
+  lines.push(...shown.slice(0, MOST_DRIFT_LINES).map((drift) => `  ${safe(describeDrift(drift))}`));
+  if (shown.length > MOST_DRIFT_LINES)
+    lines.push(`  ... and ${shown.length - MOST_DRIFT_LINES} more; mendwall status --json shows all`);
   lines.push(...ownerLines(result), ...sourceLines(result));
   return lines;
 }
@@ -84,7 +89,9 @@ function daemonText({ daemon }: StatusResult): string {
   return `running (pid ${daemon.pid}) since ${localTime(new Date(daemon.startedAtMs).toISOString())}, ${daemon.passes} passes${waits}`;
 }
 
-function snapshotText({ snapshot }: StatusResult): string {
+function snapshotText({ snapshot, damagedSnapshots }: StatusResult): string {
+  if (snapshot === undefined && damagedSnapshots.length > 0)
+    return 'none is whole; `mendwall init` takes the live rules (it changes none)';
   if (snapshot === undefined) return 'none; run `mendwall init` first (it changes no rule)';
   return `${snapshot.id} of ${localTime(snapshot.at)}: v4 ${snapshot.rules.ip}, v6 ${snapshot.rules.ip6} rules`;
 }

@@ -2,7 +2,8 @@
 // Goals: a change is noticed when the command that made it ends (measured: 0.04 ms after), else at the next check.
 // Guarantees: `legacy-changed` only when the caller's fingerprint differs from the last one. The lock alone proves nothing:
 // -L takes it too (libvirt lists before it writes), and writers of another mount namespace take another lock.
-// Does not: read the rules, nor run iptables-legacy: the caller's fingerprint does, and must not create tables.
+// Does not: tell our own changes from others (a pass that finds nothing costs less than a change that is swallowed as ours);
+// read the rules, nor run iptables-legacy: the caller's fingerprint does, and must not create tables.
 
 import { posix } from 'node:path';
 import type { Command, Host, Timer } from '../host/host.ts';
@@ -26,17 +27,11 @@ export interface LegacyLockOptions {
   readonly lockPath?: string;
 }
 
-export interface LegacyLock extends Source {
-  /** The fingerprint after a change of our own, which is then no news. */
-  known(fingerprint: string): void;
-}
-
 /** The event source `legacy`. Emits `look` when it starts, then `legacy-changed`. Health says which detectors run. */
-export function createLegacyLock(options: LegacyLockOptions): LegacyLock {
+export function createLegacyLock(options: LegacyLockOptions): Source {
   const { host, lockPath = LOCK_PATH } = options;
   const timers = createTimers(host.clock);
   let child: KeptChild | undefined;
-  let check: Check | undefined;
   let lives = 0;
 
   function watch(checkNow: (reason: string) => void, health: Health): KeptChild {
@@ -60,7 +55,6 @@ export function createLegacyLock(options: LegacyLockOptions): LegacyLock {
   async function start(handlers: SourceHandlers): Promise<void> {
     const health = createHealth(handlers, lockPath);
     const checks = createCheck(options, timers, handlers, health);
-    check = checks;
     handlers.event({ kind: 'look', reason: 'the watch on the legacy engine starts' });
     child = watch(checks.run, health);
     checks.run('first check');
@@ -70,7 +64,7 @@ export function createLegacyLock(options: LegacyLockOptions): LegacyLock {
     timers.stop();
     child?.close();
   }
-  return { name: 'legacy', start, close, known: (fingerprint) => check?.known(fingerprint) };
+  return { name: 'legacy', start, close };
 }
 
 /** The folder, since the file appears with the first iptables-legacy command after a boot. A line is the name of a file in it. */
@@ -118,7 +112,6 @@ function createHealth(handlers: SourceHandlers, lockPath: string): Health {
 interface Check {
   /** Compares now; once more when asked again meanwhile. */
   run(reason: string): void;
-  known(fingerprint: string): void;
 }
 
 function createCheck(options: LegacyLockOptions, timers: Timers, handlers: SourceHandlers, health: Health): Check {
@@ -159,5 +152,5 @@ function createCheck(options: LegacyLockOptions, timers: Timers, handlers: Sourc
     again = undefined;
     if (reason !== undefined) run(reason);
   }
-  return { run, known: (fingerprint) => void (last = fingerprint) };
+  return { run };
 }

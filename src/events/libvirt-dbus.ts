@@ -4,7 +4,8 @@
 // (measured; it registers for events in virtDBusConnectOpen, which only calls reach). So a cheap call is made at the start,
 // at each `poke`, and every 60 s. It may start libvirt-dbus by bus activation, which the health detail then says.
 // Guarantees: one call at a time, each ended after 5 s (libvirt blocks while a hook hangs); after a failure the next try
-// comes after 2, 4, ... 60 s; a connection that was lost is told as `look`. Never reads what a hook is about to change.
+// comes after 2, 4, ... 60 s, but sooner at first where libvirt-dbus has just come (back): it is on the bus before libvirtd
+// answers it; a connection that was lost is told as `look`. Never reads what a hook is about to change.
 // Does not: see rule rewrites (SIGHUP, Reloaded, net-update, restart give no signal at all); the kernel source does.
 
 import type { Bus, BusSignal, BusState, Host, Timer, Watch } from '../host/host.ts';
@@ -18,6 +19,9 @@ const DRIVERS = ['QEMU', 'Xen', 'LXC'] as const;
 
 const LOOK_EVERY_MS = 60_000;
 const FIRST_RETRY_MS = 2_000;
+/** Before those, once libvirt-dbus or the bus has come back; not again within EAGER_EVERY_MS: it may end at each call of ours. */
+const EAGER_RETRIES_MS = [100, 250, 500, 1_000] as const;
+const EAGER_EVERY_MS = 30_000;
 
 // virNetworkEventLifecycleType
 const NETWORK_CHANGES = ['defined', 'undefined', 'started', 'stopped'] as const;
@@ -59,6 +63,8 @@ class LibvirtDbus implements LibvirtDbusSource {
   #looking = false;
   #lookAgain = false;
   #failures = 0;
+  #eager: readonly number[] = [];
+  #eagerSinceMs = Number.NEGATIVE_INFINITY;
   #startedByUs = false;
   #wasUp = false;
   #answered = false;
@@ -107,11 +113,13 @@ class LibvirtDbus implements LibvirtDbusSource {
     if (this.#wasUp) this.#handlers?.event({ kind: 'look', reason: 'D-Bus was away' });
     this.#wasUp = true;
     this.#failures = 0;
+    if (this.#answered) this.#beEager();
     this.poke();
   }
 
   #ownerChanged(owner: string): void {
     if (owner === '') this.#lost('libvirt-dbus left the bus');
+    else this.#beEager();
     this.#names.forgetAll();
     this.#later(owner === '' ? FIRST_RETRY_MS : 0);
   }
@@ -135,7 +143,20 @@ class LibvirtDbus implements LibvirtDbusSource {
     this.#lost(reason);
   }
 
+  #beEager(): void {
+    const nowMs = this.#host.clock.monoMs();
+    if (nowMs - this.#eagerSinceMs < EAGER_EVERY_MS) return;
+    this.#eagerSinceMs = nowMs;
+    this.#eager = EAGER_RETRIES_MS;
+  }
+
   #retryMs(): number {
+    const [soon, ...rest] = this.#eager;
+    this.#eager = rest;
+    if (soon !== undefined) {
+      this.#failures = 0;
+      return soon;
+    }
     return Math.min(LOOK_EVERY_MS, FIRST_RETRY_MS * 2 ** Math.min(10, this.#failures - 1));
   }
 
@@ -179,6 +200,7 @@ class LibvirtDbus implements LibvirtDbusSource {
     this.#answered = true;
     this.#interrupted = false;
     this.#failures = 0;
+    this.#eager = [];
     this.#health('ok', this.#startedByUs ? 'libvirt-dbus (started over D-Bus by mendwall)' : 'libvirt-dbus');
   }
 

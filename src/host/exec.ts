@@ -13,6 +13,8 @@ import { decodeText, encodeText } from './text.ts';
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** Above what 100,000 rules print (`nft -j`: 40 MB, the monitor's burst: 49 MB); a string in V8 may hold 512 MiB. */
 const LARGEST_OUTPUT_BYTES = 480 * 1024 * 1024;
+/** Between asking the child's process group to end (SIGTERM) and ending it (SIGKILL). */
+const GRACE_MS = 5_000;
 /** How much of a long-lived child's stderr is kept for the reason of its end. */
 const KEPT_STDERR_BYTES = 4096;
 /** As timeout(1) and the shell have them. */
@@ -53,12 +55,14 @@ export async function execWith(command: Command, descriptors: readonly number[])
   const child = execa(command.file, command.args, {
     ...OPTIONS,
     cleanup: false,
+    // A process group of its own: what a wrapper started (iptables behind a shell script) ends with it when time is up.
+    detached: true,
     env: { ...FIXED_ENV, ...command.env },
     ...(command.input === undefined ? {} : { input: encodeText(command.input) }),
     // execa's types name only 3 to 9; Node takes any open descriptor.
     stdio: [command.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', ...(descriptors as readonly 3[])],
   });
-  const tooMuch = (): boolean => child.kill('SIGKILL');
+  const tooMuch = (): void => void signalGroup(child.pid, 'SIGKILL');
   const stdout = collect(child.stdout, tooMuch);
   const stderr = collect(child.stderr, tooMuch);
   const limit = limitTime(child, command.timeoutMs ?? DEFAULT_TIMEOUT_MS);
@@ -122,29 +126,47 @@ async function followChild(command: Command, handlers: LineHandlers, stream: Ope
 }
 
 interface Child {
+  readonly pid?: number | undefined;
   readonly stdout: Readable;
   readonly stderr: Readable;
-  kill(): boolean;
 }
 
 /**
- * Ends the child (SIGTERM, then SIGKILL after 5 s) and stops reading when time is up. Not execa's own timeout: that one
- * waits for the pipes, which a grandchild (a hook's background process) may hold open for ever.
+ * Ends the child and all it started (SIGTERM, then SIGKILL after 5 s) and stops reading when time is up. Not execa's own
+ * timeout: that one waits for the pipes, which a grandchild (a hook's background process) may hold open for ever.
  */
 function limitTime(child: Child, timeoutMs: number): { done(): boolean; readonly reason: string } {
   let timedOut = false;
+  let last: NodeJS.Timeout | undefined;
   const timer = setTimeout(() => {
     timedOut = true;
-    child.kill();
+    signalGroup(child.pid, 'SIGTERM');
+    last = setTimeout(() => signalGroup(child.pid, 'SIGKILL'), GRACE_MS);
     child.stdout.destroy();
     child.stderr.destroy();
   }, timeoutMs);
   const done = (): boolean => {
     clearTimeout(timer);
+    // The child has ended; only what it started may still need the SIGKILL, and mendwall does not stay up for that.
+    if (groupIsEmpty(child.pid)) clearTimeout(last);
+    else last?.unref();
     return timedOut;
   };
   return { done, reason: `killed after ${timeoutMs} ms` };
 }
+
+/** kill(2) with a negative pid; a group that is gone needs nothing. As long as one member lives its number is not given anew. */
+function signalGroup(pid: number | undefined, signal: NodeJS.Signals | 0): boolean {
+  if (pid === undefined) return false;
+  try {
+    return process.kill(-pid, signal);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ESRCH' || error.code === 'EPERM')) return false;
+    throw error;
+  }
+}
+
+const groupIsEmpty = (pid: number | undefined): boolean => !signalGroup(pid, 0);
 
 /** Cuts chunks into lines. Bytes of an unfinished line are kept as they came and joined once, when its end arrives. */
 function lineSplitter(deliver: (text: string) => void): (chunk: Buffer) => void {

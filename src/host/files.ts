@@ -151,6 +151,7 @@ const HINTS: Readonly<Record<string, string>> = {
   EROFS: 'the file system is mounted read-only',
   EACCES: 'permission denied: run as root',
   EPERM: 'not permitted: run as root',
+  EISDIR: 'it is a folder, not a file',
   ELOOP: 'it is a symbolic link, which is refused here: replace it by a real file',
 };
 

@@ -21,6 +21,8 @@ export interface LockHolder {
 
 export interface HeldLock {
   readonly kind: 'held';
+  /** False when somebody removed the file: others then lock a new one under the same name, and this lock keeps out nobody. */
+  stands(): Promise<boolean>;
   release(): Promise<void>;
 }
 
@@ -58,7 +60,7 @@ export async function acquireLock(request: LockRequest): Promise<LockOutcome> {
         await file.close();
         return { kind: 'busy', holder: await readHolder(path) };
       }
-      if (await isStillThere(file, path)) return await held(file, request.command);
+      if (await isStillThere(file, path)) return await held(file, path, request.command);
       await file.close();
     } catch (error) {
       await file.close();
@@ -97,17 +99,18 @@ async function isStillThere(file: FileHandle, path: string): Promise<boolean> {
 }
 
 function missingAsUndefined(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== 'ENOENT') throw error;
+  if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error;
   return undefined;
 }
 
-async function held(file: FileHandle, command: string): Promise<HeldLock> {
+async function held(file: FileHandle, path: string, command: string): Promise<HeldLock> {
   const comm = (await readFile('/proc/self/comm', 'utf8')).trim();
   const holder: LockHolder = { pid: process.pid, command, comm };
   await file.truncate(0);
   await file.write(`${JSON.stringify(holder)}\n`, 0);
   return {
     kind: 'held',
+    stands: () => isStillThere(file, path),
     async release() {
       await file.truncate(0);
       await file.close();

@@ -3,7 +3,7 @@
 // a line that is too long, no JSON or of another schema is answered with a refusal, never with an exception.
 // What it does not do: know verbs. The only file that imports node:net.
 
-import { chmod, lstat, unlink } from 'node:fs/promises';
+import { chmod, lstat, rename, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { HostError } from './host.ts';
 
@@ -21,6 +21,9 @@ export type ControlAnswer =
 export type ControlHandler = (request: ControlRequest) => Promise<ControlAnswer>;
 
 export interface ControlServer {
+  /** False when the socket's file was removed or replaced: nobody reaches this server any more. */
+  stands(): Promise<boolean>;
+  /** Ends it; removes the file when it is still this server's. */
   close(): Promise<void>;
 }
 
@@ -52,14 +55,25 @@ export async function serveControl(path: string, handler: ControlHandler): Promi
     serveOne(socket, handler);
   });
   // Born 0600: between bind and chmod nobody else may connect.
+  // Under another name: at its end libuv unlinks the name it was bound to, whoever's socket stands there by then.
+  const born = `${path}.${process.pid}`;
+  await removeOld(born);
   const umask = process.umask(0o177);
   try {
-    await listen(server, path);
-    await chmod(path, MODE);
+    await listen(server, born);
+    await chmod(born, MODE);
+    await rename(born, path);
+  } catch (error) {
+    server.close();
+    throw error instanceof HostError
+      ? error
+      : new HostError('socket-failed', `cannot listen at ${path}: ${String(error)}`);
   } finally {
     process.umask(umask);
   }
-  return { close: () => close(server, open, path) };
+  const inode = await inodeOf(path);
+  const stands = async (): Promise<boolean> => (await inodeOf(path)) === inode;
+  return { stands, close: async () => close(server, open, (await stands()) ? path : undefined) };
 }
 
 async function removeOld(path: string): Promise<void> {
@@ -78,11 +92,17 @@ function listen(server: Server, path: string): Promise<void> {
   });
 }
 
-async function close(server: Server, open: ReadonlySet<Socket>, path: string): Promise<void> {
+async function inodeOf(path: string): Promise<string | undefined> {
+  const stat = await lstat(path).catch(() => undefined);
+  return stat === undefined ? undefined : `${stat.dev}:${stat.ino}`;
+}
+
+async function close(server: Server, open: ReadonlySet<Socket>, path: string | undefined): Promise<void> {
   await new Promise<void>((resolve) => {
     server.close(() => resolve());
     for (const socket of open) socket.destroy();
   });
+  if (path === undefined) return;
   await unlink(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error;
   });

@@ -8,7 +8,7 @@ import { type ClassifiedTable, userTableOf } from '../classify/classify.ts';
 import { countShared } from '../ruleset/multiset.ts';
 import { countRules, ruleTexts, type UserChain, type UserTable } from '../ruleset/user-part.ts';
 import { decideChains } from './decide-chains.ts';
-import { type Difference, differenceOf, withoutReclaimed } from './difference.ts';
+import { type ChainDifference, type Difference, differenceOf, withoutReclaimed } from './difference.ts';
 import { restoredTable, takeLive } from './next-table.ts';
 
 /** What the events of a burst say about one table. Undefined where there are no events (legacy engine, no daemon). */
@@ -89,13 +89,23 @@ export function decideTable(situation: Situation): Decision {
   return decideChains(situation, wish, live, difference);
 }
 
-/** Without events: nothing but whole chains is gone, while others stand as they were. That is `-F CHAIN`, not a load. */
+/**
+ * Without events: nothing but whole chains is gone, and policies changed, while other rules stand as they were. That is
+ * `-F CHAIN` and `-P`, not a load: an emptied chain is a wipe, a policy is pending. (What a pass itself put back after a wipe
+ * looks so, too, where somebody had closed the host with `-P FORWARD DROP; -F`.)
+ */
 function onlyEmptied({ summary, evidence }: Situation, difference: Difference, live: UserTable): boolean {
   if (summary !== undefined || evidence.bootFile !== undefined) return false;
   const emptied = difference.chains.every(
-    (chain) => chain.added.length === 0 && ruleTexts(live.chains.get(chain.name)?.items ?? []).length === 0,
+    (chain) =>
+      isOnlyPolicy(chain) ||
+      (chain.added.length === 0 && ruleTexts(live.chains.get(chain.name)?.items ?? []).length === 0),
   );
   return emptied && countRules(live) > 0;
+}
+
+function isOnlyPolicy({ gone, added, moved, chainGone, chainAdded }: ChainDifference): boolean {
+  return gone.length + added.length === 0 && !moved && !chainGone && !chainAdded;
 }
 
 function looksLikeLoad({ summary, evidence, burstOver }: Situation): boolean {

@@ -181,6 +181,21 @@ export function lossDrift(family: Family, losses: readonly Loss[]): Drift[] {
   }));
 }
 
+/** Rules of the user's that iptables cannot load now; `why` is mostly its own word. */
+export function waitingDrift(
+  waiting: readonly (Pick<Drift, 'family' | 'table' | 'chain' | 'text'> & { readonly why: string })[],
+): Drift[] {
+  return waiting.map(({ family, table, chain, text, why }) => ({
+    kind: 'waiting',
+    family,
+    table,
+    chain,
+    text,
+    owner: 'user',
+    evidence: why,
+  }));
+}
+
 /** One line a drift, for people: `displaced ip filter FORWARD: against libvirt`. */
 export function describeDrift(drift: Drift): string {
   const place = [drift.kind, drift.family, drift.table, drift.chain].filter((word) => word !== '').join(' ');

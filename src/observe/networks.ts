@@ -3,7 +3,7 @@
 // inside a hook of its own. Guarantee: a file that cannot be read as a network is a problem value; the others still count.
 // Does not: follow changes (the event sources do), or know networks that no file describes.
 
-import type { Host } from '../host/host.ts';
+import type { Host, Log } from '../host/host.ts';
 import type { Network } from '../ruleset/network.ts';
 import { parseNetworkXml, type NetworkProblem, type ParsedNetwork } from './network-xml.ts';
 
@@ -59,6 +59,17 @@ export async function bridgeExists(files: Pick<Files, 'exists'>, bridge: string,
   // an interface name has no slash and is neither of these (dev_valid_name in the kernel)
   if (bridge === '' || bridge === '.' || bridge === '..' || bridge.includes('/')) return false;
   return files.exists(`${sysFolder}/class/net/${bridge}`);
+}
+
+/** What a log was told of each file, as long as it stands. */
+const told = new WeakMap<Log, ReadonlyMap<string, string>>();
+
+/** Warns of each file that cannot be used, once until what is wrong with it changes: every pass reads them all. */
+export function tellProblems(log: Log, problems: readonly NetworkProblem[]): void {
+  const before = told.get(log);
+  const now = new Map(problems.map(({ file, code, message }) => [file, `${file}: ${code}: ${message}`]));
+  told.set(log, now);
+  for (const [file, text] of now) if (before?.get(file) !== text) log.write('warning', text);
 }
 
 async function readFolder(files: Files, folder: string): Promise<NetworksRead> {

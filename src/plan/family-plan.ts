@@ -3,7 +3,7 @@
 import type { Classified, ClassifiedTable } from '../classify/classify.ts';
 import { type ChangeSummary, type Decision, decideTable, NO_CHANGE, type ResultEvidence } from '../merge/decide.ts';
 import { libvirtReference, withActive } from '../merge/libvirt-reference.ts';
-import { displacementOf, type Drift, duplicateDrift, lossDrift, staleOf } from '../merge/drift.ts';
+import { displacementOf, type Drift, duplicateDrift, lossDrift, staleOf, waitingDrift } from '../merge/drift.ts';
 import { isTheirsToMake, mergeTable, type TargetTable } from '../merge/merge.ts';
 import {
   duplicatesOf,
@@ -16,6 +16,7 @@ import {
 } from '../merge/repair.ts';
 import { reslot } from '../merge/reslot.ts';
 import { shadowedIn } from '../merge/shadowed.ts';
+import { leaveInPlace, lostUnloadable } from '../merge/unloadable.ts';
 import { weave } from '../merge/weave.ts';
 import type { Network } from '../ruleset/network.ts';
 import { missingFrom, sameSequence } from '../ruleset/multiset.ts';
@@ -112,10 +113,14 @@ export function planFamily(given: FamilyInput): FamilyWork {
         ...duplicateDrift(family, duplicatesOf(reference, input.classified)),
         ...[...input.classified.tables.values()].flatMap((table) => shadowedIn(family, table, input.networks ?? [])),
         ...lossDrift(family, losses),
+        ...waitingDrift(tables.flatMap(({ table, decision }) => lostIn(input, table, decision.next))),
       ];
     },
   };
 }
+
+const lostIn = ({ classified }: FamilyInput, table: TableName, next: UserTable): Waiting[] =>
+  lostUnloadable(classified.ruleset.family, next, classified.tables.get(table));
 
 /** What should stand of the neighbours' part: the last complete read, as far as its interfaces exist. */
 function referenceOf({ known, networks, classified, exists }: FamilyInput): NeighbourPart {
@@ -150,7 +155,8 @@ function planOne(input: FamilyInput, table: TableName, reference: NeighbourPart,
   const { family } = input.classified.ruleset;
   const live = input.classified.tables.get(table);
   const mine = (rule: Waiting): boolean => rule.family === family && rule.table === table;
-  const held = input.held.filter(mine);
+  const wish = input.wish.tables.get(table);
+  const held = [...input.held.filter(mine), ...lostUnloadable(family, wish, live)];
   // A rule that waits is not live because it could not be loaded; nobody took it out.
   const absent = [
     ...held,
@@ -159,7 +165,6 @@ function planOne(input: FamilyInput, table: TableName, reference: NeighbourPart,
       .filter((rule) => !held.some((other) => other.chain === rule.chain && other.text === rule.text)),
   ];
   const isGuestBridge = guestBridgeTest(input.networks);
-  const wish = input.wish.tables.get(table);
   const wanted = wish === undefined ? undefined : withoutHeld(wish, absent);
   const decision =
     input.byHand === true
@@ -183,12 +188,8 @@ function planOne(input: FamilyInput, table: TableName, reference: NeighbourPart,
   const dropStale = decision.loaded || input.repair;
   const next = decision.loaded ? decision.next : withHeld(decision.next, wish, absent, isGuestBridge);
   const want = decision.kind === 'wait' ? liveUserTable(next, live) : withoutHeld(next, held);
-  const target = mergeTable({
-    want,
-    foreign: foreignTable(live, { restore, dropStale, onceEach }),
-    live,
-    isGuestBridge,
-  });
+  const foreign = foreignTable(live, { restore, dropStale, onceEach });
+  const target = leaveInPlace(mergeTable({ want, foreign, live, isGuestBridge }), live);
   const plans =
     decision.kind === 'wait'
       ? emptyPlans(family, table)

@@ -7,8 +7,9 @@ import type { Host } from '../host/host.ts';
 import { parseNeighbourPart, parseUserPart, printNeighbourPart, printUserPart } from '../ruleset/part-text.ts';
 import { FAMILIES, type Family } from '../ruleset/types.ts';
 import { emptyPart, type NeighbourPart, type UserPart } from '../ruleset/user-part.ts';
+import { openKeeper } from './keep.ts';
 import { bootId, openStateFiles, type StateFiles } from './state.ts';
-import { openStore, type Store, type TakingReason } from './store.ts';
+import { type DamagedSnapshot, openStore, type SnapshotContent, type Store, type TakingReason } from './store.ts';
 
 export type PerFamily<T> = Readonly<Record<Family, T>>;
 
@@ -44,6 +45,8 @@ export interface Memory {
   waiting: readonly WaitingRule[];
   /** What flushes and loads took from neighbours that are not put back by text; said until they have written again. */
   lost?: readonly LostRules[];
+  /** Snapshots that were taken after `snapshotId` and are damaged, newest first; the wish of the newest may still stand. */
+  damaged?: readonly DamagedSnapshot[];
   /** The wish on disk is older than this one (full disk): the next pass writes it again. */
   unsaved?: boolean;
 }
@@ -70,6 +73,8 @@ export interface MemoryFiles {
   load(): Promise<{ readonly memory: Memory; readonly notes: readonly string[] }>;
   saveWish(memory: Memory): Promise<void>;
   saveKnown(memory: Memory): Promise<void>;
+  /** Writes again what was removed under us; true when it did. For the daemon, at rest. */
+  keep(memory: Memory): Promise<boolean>;
   /** A new snapshot of `user`; pending and replaced end. */
   takeSnapshot(
     memory: Memory,
@@ -116,22 +121,31 @@ export function openMemory(host: Host, stateDir: string): MemoryFiles {
     complete: boolean,
     reason: Omit<TakingReason, 'parent'>,
   ): Promise<string> {
-    const neighbours = { ip: knownText(memory.known.ip), ip6: knownText(memory.known.ip6) };
-    const content = {
-      user: { ip: printUserPart(user.ip, SNAPSHOT_TITLE), ip6: printUserPart(user.ip6, SNAPSHOT_TITLE) },
-      neighbours,
-      neighboursState: complete ? ('complete' as const) : ('partial' as const),
-    };
-    const taking = await store.save(content, { ...reason, parent: memory.snapshotId });
+    const taking = await store.save(contentOf(memory, user, complete), { ...reason, parent: memory.snapshotId });
     memory.snapshotId = taking.id;
     memory.snapshot = user;
     memory.wish = user;
     memory.replaced = [];
+    delete memory.damaged;
     await saveWish(memory);
     return taking.id;
   }
 
-  return { store, state, load: () => load(store, state, boot), saveWish, saveKnown, takeSnapshot };
+  async function saveSnapshot(memory: Memory, message: string): Promise<void> {
+    const content = contentOf(memory, memory.snapshot, memory.known.ip !== undefined);
+    memory.snapshotId = (await store.save(content, { trigger: 'kept', message, parent: memory.snapshotId })).id;
+  }
+
+  const keep = openKeeper(host, stateDir, { saveSnapshot, saveWish, saveKnown });
+  return { store, state, load: () => load(store, state, boot), saveWish, saveKnown, keep, takeSnapshot };
+}
+
+function contentOf({ known }: Memory, user: PerFamily<UserPart>, complete: boolean): SnapshotContent {
+  return {
+    user: { ip: printUserPart(user.ip, SNAPSHOT_TITLE), ip6: printUserPart(user.ip6, SNAPSHOT_TITLE) },
+    neighbours: { ip: knownText(known.ip), ip6: knownText(known.ip6) },
+    neighboursState: complete ? 'complete' : 'partial',
+  };
 }
 
 const WISH_TITLE = "mendwall: the user's rules as wanted now (the latest snapshot with what is pending)";
@@ -152,11 +166,15 @@ async function load(store: Store, state: StateFiles, boot: string): Promise<{ me
     replaced: [],
     waiting: [],
   };
-  const latest = await store.latest();
-  if (latest.kind === 'damaged') notes.push(`the latest snapshot ${latest.id} is damaged: ${latest.reason}`);
-  if (latest.kind === 'snapshot') {
-    memory.snapshotId = latest.id;
-    memory.snapshot = readParts(latest.content.user, `snapshot ${latest.id}`, notes);
+  const { loaded, damaged, notes: history } = await store.newestWhole(({ user }) => problemIn(user));
+  notes.push(...history.map((note) => `the history of snapshots: ${note}`));
+  if (damaged.length > 0) {
+    memory.damaged = damaged;
+    notes.push(...describeDamage(damaged, loaded?.id));
+  }
+  if (loaded !== undefined) {
+    memory.snapshotId = loaded.id;
+    memory.snapshot = readParts(loaded.content.user, `snapshot ${loaded.id}`, notes);
     memory.wish = memory.snapshot;
   }
   await loadWish(state, boot, memory, notes);
@@ -164,11 +182,25 @@ async function load(store: Store, state: StateFiles, boot: string): Promise<{ me
   return { memory, notes };
 }
 
+/** Why a snapshot cannot be used although its files are as they were written. */
+function problemIn(user: PerFamily<string>): string | undefined {
+  const problems: string[] = [];
+  readParts(user, 'its rules', problems);
+  return problems[0];
+}
+
+/** `snapshot 3f0a... is damaged (...); the newest whole one before it, 77b1..., is used instead` */
+function describeDamage(damaged: readonly DamagedSnapshot[], used: string | undefined): string[] {
+  const instead =
+    used === undefined ? 'no snapshot is whole' : `the newest whole one before it, ${used}, is used instead`;
+  return damaged.map(({ id, reason }) => `snapshot ${id} is damaged (${reason}); ${instead}`);
+}
+
 async function loadWish(state: StateFiles, boot: string, memory: Memory, notes: string[]): Promise<void> {
   const wish = await state.read('wish', isWish);
   if (wish.kind === 'damaged')
     notes.push(`the file of pending changes was damaged (${wish.reason}); the snapshot stands`);
-  if (wish.kind !== 'found' || wish.value.snapshotId !== memory.snapshotId) return;
+  if (wish.kind !== 'found' || !isWishOf(memory, wish.value.snapshotId)) return;
   if (wish.value.bootId !== boot) {
     notes.push('the host was booted since: changes that were pending have ended');
     return;
@@ -176,6 +208,11 @@ async function loadWish(state: StateFiles, boot: string, memory: Memory, notes: 
   memory.wish = readParts(wish.value, 'wish.json', notes);
   memory.replaced = wish.value.replaced;
   memory.waiting = wish.value.waiting;
+}
+
+/** Of a damaged snapshot the wish is what is left: its rules with what was pending, shown as pending against the older one. */
+function isWishOf({ snapshotId, damaged }: Memory, id: string): boolean {
+  return snapshotId !== undefined && (id === snapshotId || id === damaged?.[0]?.id);
 }
 
 async function loadKnown(state: StateFiles, boot: string, memory: Memory, notes: string[]): Promise<void> {

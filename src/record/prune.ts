@@ -1,7 +1,7 @@
 // Which snapshots may go. The latest, those asked to be kept and all that the shortened history still names stay.
 
 import type { Host } from '../host/host.ts';
-import { readHistory, writeHistory, type Taking } from './history.ts';
+import { writeHistory, type Taking } from './history.ts';
 import { ID_LENGTH } from './snapshot-id.ts';
 
 /** A taking stays when any of the rules says so. */
@@ -23,16 +23,16 @@ export interface PruneOutcome {
 const DAY_MS = 24 * 60 * 60 * 1000;
 
 /**
- * Shortens the history first, then removes the folders it no longer names; a crash between leaves folders for the next time.
+ * `takings` is the history, also where its file is lost: what nobody names is removed. Shortens the history first, then removes the folders it no longer names; a crash between leaves folders for the next time.
  * Throws HostError `write-failed`.
  */
 export async function pruneStore(
   host: Host,
   dir: string,
   historyPath: string,
+  takings: readonly Taking[],
   policy: PrunePolicy,
 ): Promise<PruneOutcome> {
-  const { takings } = await readHistory(host.files, historyPath);
   const kept = keptTakings(takings, policy, host.clock.wallMs());
   const removedTakings = takings.filter((taking) => !kept.includes(taking));
   if (removedTakings.length > 0) await writeHistory(host.files, historyPath, kept);

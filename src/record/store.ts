@@ -4,7 +4,7 @@
 // whole: the folder is written under another name, flushed and renamed; only then the history names it. Reading never writes.
 // An id is a hash of the content, checked at each load. What it does not do: parse rules; lock (callers hold the pass lock).
 
-import type { Host } from '../host/host.ts';
+import { HostError, type Host } from '../host/host.ts';
 import { addTaking, isTaking, readHistory, type History, type NeighboursState, type Taking } from './history.ts';
 import { parseObject } from './json-lines.ts';
 import { pruneStore, type PruneOutcome, type PrunePolicy } from './prune.ts';
@@ -35,11 +35,28 @@ export type LoadOutcome =
   | { readonly kind: 'bad-ref'; readonly ref: string }
   | { readonly kind: 'damaged'; readonly id: string; readonly reason: string };
 
+/** A snapshot that the history names and that cannot be used. */
+export interface DamagedSnapshot {
+  readonly id: string;
+  readonly reason: string;
+}
+
+export interface NewestWhole {
+  /** Undefined when there is none. */
+  readonly loaded: Extract<LoadOutcome, { kind: 'snapshot' }> | undefined;
+  /** Those taken after it, newest first; they stay as they are. */
+  readonly damaged: readonly DamagedSnapshot[];
+  /** What is wrong with the history itself. */
+  readonly notes: readonly string[];
+}
+
 export interface Store {
   /** Keeps a snapshot durably and notes the taking. Throws HostError `write-failed`; then the old latest stands. */
   save(content: SnapshotContent, reason: TakingReason): Promise<Taking>;
   /** The same as `load('latest')`. */
   latest(): Promise<LoadOutcome>;
+  /** The last one taken that is whole, and for which `problemOf` finds nothing wrong. */
+  newestWhole(problemOf: (content: SnapshotContent) => string | undefined): Promise<NewestWhole>;
   list(): Promise<History>;
   /** `ref`: an id or its first 4 or more characters, `latest`, or `latest~2` (two takings before the latest). */
   load(ref: string): Promise<LoadOutcome>;
@@ -57,9 +74,10 @@ export function openStore(host: Host, dir: string): Store {
   return {
     save: (content, reason) => save(host, dir, content, reason),
     latest: () => load(host, dir, 'latest'),
+    newestWhole: (problemOf) => newestWhole(host, dir, problemOf),
     list: history,
     load: (ref) => load(host, dir, ref),
-    prune: (policy) => pruneStore(host, dir, `${dir}/${HISTORY}`, policy),
+    prune: async (policy) => pruneStore(host, dir, `${dir}/${HISTORY}`, (await history()).takings, policy),
   };
 }
 
@@ -72,16 +90,42 @@ async function save(host: Host, dir: string, content: SnapshotContent, reason: T
   return taking;
 }
 
-/** The history; when it is lost, what the whole snapshots say of their own taking, so that there is a latest one still. */
+/**
+ * The history; where it is lost or lines of it are damaged, with what the whole snapshots say of their own first taking, so that
+ * the newest is still the newest.
+ */
 async function historyOf(host: Host, dir: string): Promise<History> {
   const history = await readHistory(host.files, `${dir}/${HISTORY}`);
-  if (history.takings.length > 0) return history;
+  if (history.takings.length > 0 && history.dropped.length === 0) return history;
   const ids = (await host.files.list(dir)).filter((name) => SNAPSHOT_ID.test(name));
   const folders = await Promise.all(ids.map((id) => readFolder(host, dir, id)));
-  const takings = folders.flatMap((folder) => (folder.kind === 'whole' ? [folder.meta] : []));
-  if (takings.length === 0) return history;
-  takings.sort((a, b) => a.seq - b.seq);
-  return { takings, dropped: [...history.dropped, `the history is lost; ${takings.length} snapshots are still there`] };
+  const named = new Set(history.takings.map(({ seq }) => seq));
+  const found = folders.flatMap((folder) =>
+    folder.kind === 'whole' && !named.has(folder.meta.seq) ? [folder.meta] : [],
+  );
+  if (found.length === 0) return history;
+  const how = named.size === 0 ? 'the history is lost' : 'the history is damaged';
+  const takings = [...history.takings, ...found].sort((a, b) => a.seq - b.seq);
+  return { takings, dropped: [...history.dropped, `${how}; ${found.length} snapshots are still there`] };
+}
+
+async function newestWhole(
+  host: Host,
+  dir: string,
+  problemOf: (content: SnapshotContent) => string | undefined,
+): Promise<NewestWhole> {
+  const { takings, dropped } = await historyOf(host, dir);
+  const damaged: DamagedSnapshot[] = [];
+  for (const taking of [...takings].reverse()) {
+    const { id } = taking;
+    if (damaged.some((other) => other.id === id)) continue;
+    const folder = await readFolder(host, dir, id);
+    const reason = folder.kind === 'damaged' ? folder.reason : problemOf(folder.content);
+    if (reason === undefined && folder.kind === 'whole')
+      return { loaded: { kind: 'snapshot', id, taking, content: folder.content }, damaged, notes: dropped };
+    damaged.push({ id, reason: reason ?? '' });
+  }
+  return { loaded: undefined, damaged, notes: dropped };
 }
 
 function makeTaking(host: Host, content: SnapshotContent, reason: TakingReason, seq: number): Taking {
@@ -128,8 +172,8 @@ type Folder =
 async function readFolder(host: Host, dir: string, id: string): Promise<Folder> {
   const texts: string[] = [];
   for (const name of FILES) {
-    const text = await host.files.read(`${dir}/${id}/${name}`);
-    if (text === undefined) return { kind: 'damaged', reason: `${dir}/${id}/${name} is missing` };
+    const text = await readPart(host, `${dir}/${id}/${name}`);
+    if (typeof text !== 'string') return { kind: 'damaged', reason: text.reason };
     texts.push(text);
   }
   const [ip = '', ip6 = '', neighboursIp = '', neighboursIp6 = '', metaText = ''] = texts;
@@ -139,6 +183,16 @@ async function readFolder(host: Host, dir: string, id: string): Promise<Folder> 
   if (found !== id) return { kind: 'damaged', reason: `the rules in ${dir}/${id} were altered: their id is ${found}` };
   const neighbours = { ip: neighboursIp, ip6: neighboursIp6 };
   return { kind: 'whole', meta, content: { user: { ip, ip6 }, neighbours, neighboursState: meta.neighbours } };
+}
+
+/** A file that the disk cannot give back is damaged, too: an older snapshot is better than none. */
+async function readPart(host: Host, path: string): Promise<string | { readonly reason: string }> {
+  try {
+    return (await host.files.read(path)) ?? { reason: `${path} is missing` };
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+    return { reason: error.message };
+  }
 }
 
 async function load(host: Host, dir: string, ref: string): Promise<LoadOutcome> {

@@ -11,7 +11,10 @@ export const TABLES: readonly TableName[] = ['filter', 'nat', 'mangle', 'raw', '
 export interface Rule {
   /** Chain the rule stands in. */
   readonly chain: string;
-  /** `-A CHAIN ...` as printed, without counters and trailing blanks: the rule's identity (its key). */
+  /**
+   * `-A CHAIN ...` as printed, without counters and trailing blanks: the rule's identity (its key). One line, but for a quoted
+   * string that holds a line break; iptables-restore cannot load such a rule (merge/unloadable.ts).
+   */
   readonly text: string;
   /** `packets:bytes` as printed in `[..]` before the rule, when it was. */
   readonly counters: string | undefined;

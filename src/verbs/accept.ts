@@ -10,7 +10,7 @@ import { type Item, ruleTexts, type UserChain, type UserPart, type UserTable } f
 import { handRequest } from './hand.ts';
 import { entryId, findEntry } from './log.ts';
 import { takeAndApply } from './restore.ts';
-import { NO_SNAPSHOT, type Refusal, refused, type World } from './types.ts';
+import { noSnapshot, type Refusal, refused, type World } from './types.ts';
 
 export interface AcceptArgs {
   /** A pass as `log` names it; undefined: the replaced ruleset if there is one, else the last pass that undid something. */
@@ -32,7 +32,7 @@ export interface AcceptResult {
 export async function accept(world: World, args: AcceptArgs): Promise<AcceptResult | Refusal> {
   const { context } = world;
   const { memory } = context;
-  if (memory.snapshotId === undefined) return NO_SNAPSHOT;
+  if (memory.snapshotId === undefined) return noSnapshot(memory);
   // What changed since the last pass becomes pending first, so that it is not lost.
   if (!args.dryRun) await runPass(context, handRequest('observe', { trigger: 'accept' }));
   if (args.pass === undefined && memory.replaced.length > 0) return acceptReplaced(world, args);

@@ -3,7 +3,6 @@
 // guests off. `place: 'above'` is the user's decision to wake them.
 
 import { type Classified, classify, neighbourPartOf, userPartOf } from '../classify/classify.ts';
-import { catchAllPlace } from '../merge/catch-all.ts';
 import type { Drift } from '../merge/drift.ts';
 import { libvirtReference } from '../merge/libvirt-reference.ts';
 import { lossesOf } from '../merge/repair.ts';
@@ -13,8 +12,10 @@ import { guestBridgeTest } from '../plan/family-plan.ts';
 import { snapshotId } from '../record/snapshot-id.ts';
 import { printUserPart } from '../ruleset/part-text.ts';
 import { FAMILIES, type Family } from '../ruleset/types.ts';
-import { type Item, ruleTexts, USER, type UserChain, type UserPart, type UserTable } from '../ruleset/user-part.ts';
+import type { UserPart } from '../ruleset/user-part.ts';
 import { familyOf, neighboursAreQuiet, readLive, type SeenRulesets } from './hand.ts';
+import { lowerSlots } from './init-place.ts';
+import { type LeftOut, leftOut, type TakenChain, takenChains } from './init-report.ts';
 import { readRulesFile, type RulesFile } from './rules-file.ts';
 import { type Refusal, refused, type World } from './types.ts';
 
@@ -24,24 +25,6 @@ export interface InitArgs {
   /** Replace an existing snapshot. */
   readonly force: boolean;
   readonly dryRun: boolean;
-}
-
-/** Rules of one owner in one chain that were left out. */
-export interface LeftOut {
-  readonly family: Family;
-  readonly table: string;
-  readonly chain: string;
-  readonly owner: string;
-  readonly evidence: string;
-  readonly rules: readonly string[];
-}
-
-export interface TakenChain {
-  readonly family: Family;
-  readonly table: string;
-  readonly chain: string;
-  readonly policy: string;
-  readonly rules: readonly string[];
 }
 
 export interface InitResult {
@@ -160,93 +143,3 @@ export function idOf(user: Readonly<Record<Family, UserPart>>): string {
 
 /** record/memory.ts writes this line above each snapshot; it is part of the text the id is made of. */
 const TITLE = "mendwall: the user's rules; loads with plain iptables-restore";
-
-function takenChains(part: UserPart): TakenChain[] {
-  return [...part.tables.values()].flatMap((table) =>
-    [...table.chains.values()]
-      .map((chain) => ({
-        family: part.family,
-        table: table.name,
-        chain: chain.name,
-        policy: chain.policy,
-        rules: ruleTexts(chain.items),
-      }))
-      .filter(
-        (chain) =>
-          chain.rules.length > 0 || chain.policy === '-' || (chain.policy !== 'ACCEPT' && chain.policy !== 'foreign'),
-      ),
-  );
-}
-
-function leftOut(classified: Classified): LeftOut[] {
-  const groups = new Map<string, LeftOut & { rules: string[] }>();
-  const { family } = classified.ruleset;
-  for (const table of classified.tables.values()) {
-    for (const entry of table.chains.values()) {
-      entry.claims.forEach((claim, index) => {
-        if (claim.owner === USER) return;
-        const key = `${table.name}\n${entry.chain.name}\n${claim.owner}`;
-        const group = groups.get(key) ?? {
-          family,
-          table: table.name,
-          chain: entry.chain.name,
-          owner: claim.owner,
-          evidence: claim.evidence,
-          rules: [],
-        };
-        group.rules.push(entry.chain.rules[index]?.text ?? '');
-        groups.set(key, group);
-      });
-    }
-  }
-  return [...groups.values()];
-}
-
-// --- place above -----------------------------------------------------------------------------------------------
-
-interface Lowered {
-  readonly part: UserPart;
-  readonly moved: readonly string[];
-}
-
-/** libvirt's slots in built-in chains go down to directly above the first catch-all; none goes up. */
-function lowerSlots(part: UserPart, isGuestBridge: (name: string) => boolean): Lowered {
-  const moved: string[] = [];
-  const tables = new Map<string, UserTable>();
-  for (const table of part.tables.values()) {
-    const chains = new Map<string, UserChain>();
-    for (const chain of table.chains.values()) {
-      const items =
-        chain.policy === '-' || chain.policy === 'foreign' ? chain.items : lowered(chain.items, isGuestBridge);
-      if (items !== chain.items) moved.push(`${part.family} ${table.name} ${chain.name}`);
-      chains.set(chain.name, { ...chain, items });
-    }
-    tables.set(table.name, { name: table.name, chains });
-  }
-  return { part: { family: part.family, tables }, moved };
-}
-
-function lowered(items: readonly Item[], isGuestBridge: (name: string) => boolean): readonly Item[] {
-  const users = ruleTexts(items);
-  const place = catchAllPlace(users, isGuestBridge);
-  const mine: Item[] = [];
-  const rest: Item[] = [];
-  let above = 0;
-  for (const item of items) {
-    if (item.kind === 'rule') above++;
-    (item.kind === 'slot' && item.owner === 'libvirt' && above < place ? mine : rest).push(item);
-  }
-  if (mine.length === 0) return items;
-  const at = indexBelow(rest, place);
-  return [...rest.slice(0, at), ...mine, ...rest.slice(at)];
-}
-
-/** Index of the first item that has `rules` rules above it. */
-function indexBelow(items: readonly Item[], rules: number): number {
-  let above = 0;
-  for (const [index, item] of items.entries()) {
-    if (above >= rules) return index;
-    if (item.kind === 'rule') above++;
-  }
-  return items.length;
-}

@@ -6,7 +6,7 @@ import { runPass } from '../pass.ts';
 import type { Mode, Outcome, PassRequest } from '../pass-types.ts';
 import { handRequest, neighboursAreQuiet, readOnly } from './hand.ts';
 import { type PauseState, readPause } from './pause-state.ts';
-import { NO_SNAPSHOT, type Refusal, type World } from './types.ts';
+import { noSnapshot, type Refusal, type World } from './types.ts';
 
 export interface MendArgs {
   /** Undefined: that of whoever runs it, the daemon's own or the configuration's. */
@@ -28,7 +28,7 @@ export interface MendResult {
 
 export async function mend(world: World, args: MendArgs): Promise<MendResult | Refusal> {
   const { memory } = world.context;
-  if (memory.snapshotId === undefined) return NO_SNAPSHOT;
+  if (memory.snapshotId === undefined) return noSnapshot(memory);
   const paused = await readPause(world.context);
   return {
     kind: 'mend',

@@ -3,7 +3,7 @@
 import type { Outcome } from '../pass-types.ts';
 import { passes } from './mend.ts';
 import { endPause, type PauseState, readPause, writePause } from './pause-state.ts';
-import { NO_SNAPSHOT, type Refusal, refused, type World } from './types.ts';
+import { noSnapshot, type Refusal, refused, type World } from './types.ts';
 
 export const DEFAULT_PAUSE_MS = 30 * 60_000;
 
@@ -35,7 +35,7 @@ export interface ResumeResult {
 export async function resume(world: World, args: { readonly dryRun: boolean }): Promise<ResumeResult | Refusal> {
   const { context, config } = world;
   if ((await readPause(context)) === undefined) return refused('not-paused', 'nothing is paused');
-  if (context.memory.snapshotId === undefined) return NO_SNAPSHOT;
+  if (context.memory.snapshotId === undefined) return noSnapshot(context.memory);
   if (!args.dryRun) {
     await endPause(context);
     await context.journal.append({ event: 'resume', by: ['hand'] });

@@ -1,6 +1,7 @@
 // A file of rules given by name: iptables-save form, family by its name, each rule as iptables itself would print it.
 
 import { asSaved } from '../apply/as-saved.ts';
+import { HostError } from '../host/host.ts';
 import type { PassContext } from '../pass-types.ts';
 import { parseDocument } from '../ruleset/iptables/parse.ts';
 import { printProblem } from '../ruleset/iptables/print.ts';
@@ -20,14 +21,24 @@ export function familyOfFile(path: string): Family {
   return /(?:v6|ip6)/i.test(name) ? 'ip6' : 'ip';
 }
 
+async function textOf({ files }: PassContext['host'], path: string): Promise<string | Refusal> {
+  if (path === '') return refused('no-such-file', 'expected the name of a file, found ""');
+  try {
+    return (await files.read(path)) ?? refused('no-such-file', `${path}: there is no such file`);
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
+    return refused('bad-rules-file', error.message);
+  }
+}
+
 export async function readRulesFile(
   context: Pick<PassContext, 'host' | 'engines'>,
   path: string,
   family: Family = familyOfFile(path),
 ): Promise<RulesFile | Refusal> {
   const { host } = context;
-  const text = await host.files.read(path);
-  if (text === undefined) return refused('no-such-file', `${path}: there is no such file`);
+  const text = await textOf(host, path);
+  if (typeof text !== 'string') return text;
   if (/^\s*(?:table|add table|flush ruleset)\b/m.test(text)) {
     return refused(
       'bad-rules-file',

@@ -19,7 +19,7 @@ import {
 } from '../ruleset/user-part.ts';
 import { familyOf, neighboursAreQuiet, readLive, type SeenRulesets } from './hand.ts';
 import { idOf } from './init.ts';
-import { NO_SNAPSHOT, type Refusal, type World } from './types.ts';
+import { noSnapshot, type Refusal, type World } from './types.ts';
 
 export interface SnapshotArgs {
   readonly message: string;
@@ -48,7 +48,7 @@ export interface SnapshotResult {
 export async function snapshot(world: World, args: SnapshotArgs): Promise<SnapshotResult | Refusal> {
   const { context } = world;
   const { memory, files } = context;
-  if (memory.snapshotId === undefined) return NO_SNAPSHOT;
+  if (memory.snapshotId === undefined) return noSnapshot(memory);
   const complete = args.dryRun ? false : await neighboursAreQuiet(context);
   const live = await readLive(context);
   if (live.kind === 'refused') return live;

@@ -23,7 +23,10 @@ export async function loadSnapshot(store: Store, ref: string): Promise<LoadedSna
         `"${ref}" names no snapshot; expected an id (4 or more of its digits), latest, or latest~N`,
       );
     case 'damaged':
-      return refused('damaged-snapshot', `snapshot ${outcome.id} is damaged: ${outcome.reason}`);
+      return refused(
+        'damaged-snapshot',
+        `snapshot ${outcome.id} is damaged: ${outcome.reason}; \`mendwall snapshot list\` shows the others`,
+      );
   }
 }
 

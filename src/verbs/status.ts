@@ -6,6 +6,8 @@ import type { Drift } from '../merge/drift.ts';
 import { runPass } from '../pass.ts';
 import type { Mode } from '../pass-types.ts';
 import type { FamilyEngine } from '../observe/engine.ts';
+import { readFamily } from '../observe/rulesets.ts';
+import type { DamagedSnapshot } from '../record/store.ts';
 import { FAMILIES, type Family } from '../ruleset/types.ts';
 import { countRules, USER } from '../ruleset/user-part.ts';
 import { handRequest, readLive, readOnly, type SeenRulesets } from './hand.ts';
@@ -24,6 +26,8 @@ export interface StatusResult {
   readonly daemon: DaemonStatus | undefined;
   readonly snapshot:
     { readonly id: string; readonly at: string; readonly rules: Readonly<Record<Family, number>> } | undefined;
+  /** Newer snapshots that cannot be used, newest first: why the snapshot above is not the latest. */
+  readonly damagedSnapshots: readonly DamagedSnapshot[];
   readonly engines: readonly Pick<FamilyEngine, 'family' | 'engine' | 'version' | 'mixed' | 'evidence'>[];
   /** Live rules by owner. */
   readonly owners: readonly {
@@ -31,7 +35,7 @@ export interface StatusResult {
     readonly engine: string;
     readonly rules: Readonly<Record<Family, number>>;
   }[];
-  /** Why the live rules could not be read; then there is no drift to show. */
+  /** Why the live rules could not be read; then `drift` says which family, and nothing else. */
   readonly unreadable: string | undefined;
   readonly drift: readonly Drift[];
   readonly pausedUntil: string | undefined;
@@ -50,6 +54,7 @@ export async function status(world: World, daemon: DaemonStatus | undefined): Pr
     mode: (daemon?.mode as Mode | undefined) ?? world.config.mode,
     daemon,
     snapshot: await latestSnapshot(world),
+    damagedSnapshots: context.memory.damaged ?? [],
     engines: FAMILIES.map((family) => engines[family]).map(({ family, engine, version, mixed, evidence }) => ({
       family,
       engine,
@@ -59,7 +64,7 @@ export async function status(world: World, daemon: DaemonStatus | undefined): Pr
     })),
     owners: live.kind === 'refused' ? [] : countOwners(live),
     unreadable,
-    drift: unreadable === undefined ? await driftNow(world, daemon) : [],
+    drift: unreadable === undefined ? await driftNow(world, daemon) : await unreadableNow(world),
     pausedUntil: paused === undefined ? undefined : new Date(paused.untilMs).toISOString(),
     last: entries.findLast(({ entry }) => entry['event'] === 'pass'),
   };
@@ -71,9 +76,29 @@ async function latestSnapshot({ context }: World): Promise<StatusResult['snapsho
   const { takings } = await files.store.list();
   return {
     id: memory.snapshotId,
-    at: takings.at(-1)?.at ?? '',
+    at: takings.findLast(({ id }) => id === memory.snapshotId)?.at ?? '',
     rules: { ip: countRules(memory.snapshot.ip), ip6: countRules(memory.snapshot.ip6) },
   };
+}
+
+/** One drift for each family that cannot be read; its rules are nobody's until they can. */
+async function unreadableNow({ context }: World): Promise<readonly Drift[]> {
+  const reads = await Promise.all(FAMILIES.map((family) => readFamily(context.host, family)));
+  return reads.flatMap((read) =>
+    read.kind === 'ruleset'
+      ? []
+      : [
+          {
+            kind: 'unreadable',
+            family: read.family,
+            table: '',
+            chain: '',
+            text: '',
+            owner: 'unknown',
+            evidence: read.why,
+          },
+        ],
+  );
 }
 
 /** What a pass would find now. */

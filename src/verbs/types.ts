@@ -39,7 +39,13 @@ export function refused(code: RefusalCode, message: string): Refusal {
   return { kind: 'refused', code, message };
 }
 
-export const NO_SNAPSHOT = refused(
-  'no-snapshot',
-  'there is no snapshot yet; run `mendwall init` first (it changes no rule)',
-);
+/** Why there is no snapshot to work with: none was taken, or none of those taken is whole. */
+export function noSnapshot({ damaged }: PassContext['memory']): Refusal {
+  if (damaged === undefined || damaged[0] === undefined)
+    return refused('no-snapshot', 'there is no snapshot yet; run `mendwall init` first (it changes no rule)');
+  const others = damaged.length === 1 ? '' : `, and ${damaged.length - 1} older`;
+  return refused(
+    'damaged-snapshot',
+    `no snapshot is whole: ${damaged[0].id}${others}: ${damaged[0].reason}; put its files back from a backup, or run \`mendwall init\`: it takes the live rules, changes none, and keeps what is left of the old ones`,
+  );
+}

@@ -27,6 +27,9 @@ async function initialised(): Promise<void> {
   expect((await terminal.run('init -q')).exitCode).toBe(0);
 }
 
+const idsIn = ({ host }: FakeTerminal): string[] =>
+  [...host.files.texts.keys()].flatMap((path) => /\/snapshots\/([0-9a-f]{16})\/meta\.json$/.exec(path)?.[1] ?? []);
+
 async function displace(): Promise<void> {
   await terminal.sh('iptables -I FORWARD 1 -j LIBVIRT_FWX');
   await terminal.sh('iptables -D FORWARD 3');
@@ -64,6 +67,33 @@ describe('--json', () => {
     expect(document.kind).toBe(kind);
     expect(schemaErrors(document, `document-${kind}`)).toEqual([]);
     expect(told.exitCode).toBe(exitCode);
+  });
+
+  it('of a status with a torn latest snapshot names it, and is that of the schema', async () => {
+    await initialised();
+    const [first = ''] = idsIn(terminal);
+    await terminal.sh('iptables -A INPUT -s 10.1.1.1/32 -j DROP');
+    expect((await terminal.run('snapshot --yes')).exitCode).toBe(0);
+    const torn = idsIn(terminal).find((id) => id !== first) ?? '';
+    terminal.host.files.texts.set(`/var/lib/mendwall/snapshots/${torn}/user.v4`, '*filter\n:INP');
+    const told = await terminal.run('status --json');
+    const document = JSON.parse(told.out) as object;
+    expect(document).toMatchObject({ snapshot: { id: first }, damagedSnapshots: [{ id: torn }] });
+    expect(schemaErrors(document, 'document-status')).toEqual([]);
+    expect(told.err).toContain(`snapshot ${torn} is damaged`);
+    expect((await terminal.run('diff')).out).toContain('-s 10.1.1.1/32 -j DROP');
+    expect((await terminal.run('status')).out).toMatch(new RegExp(`damaged +${torn}, taken later: the rules in `));
+  });
+
+  it('with no whole snapshot commands refuse, and say that init takes the live rules', async () => {
+    await initialised();
+    const [only = ''] = idsIn(terminal);
+    terminal.host.files.texts.delete(`/var/lib/mendwall/snapshots/${only}/meta.json`);
+    for (const line of ['status', 'snapshot', 'mend', 'diff', 'accept', 'restore latest'])
+      expect([line, (await terminal.run(line)).exitCode]).toEqual([line, 5]);
+    expect((await terminal.run('mend')).err).toMatch(/no snapshot is whole: .* is missing; .*`mendwall init`/);
+    expect((await terminal.run('init')).exitCode).toBe(0);
+    expect((await terminal.run('status')).exitCode).toBe(3);
   });
 
   it('of accept is that of the schema', async () => {
@@ -158,6 +188,36 @@ describe('exit codes', () => {
     expect((await terminal.run('diff', { uid: 1000 })).exitCode).toBe(7);
     expect((await terminal.run('status', { uid: 1000 })).exitCode).toBe(7);
     expect((await terminal.run('mend --mode merge')).exitCode).toBe(5);
+  });
+
+  it('and drift unreadable names the family that cannot be read', async () => {
+    await initialised();
+    terminal.host.answer('ip6tables-save', () => ({ stdout: "# Table `nat' is incompatible, use 'nft' tool.\n" }));
+    const told = await terminal.run('status --json');
+    const document = JSON.parse(told.out) as { drift: unknown };
+    expect(document.drift).toMatchObject([
+      { kind: 'unreadable', family: 'ip6', evidence: expect.stringContaining('nat') },
+    ]);
+    expect([told.exitCode, schemaErrors(document, 'document-status')]).toEqual([5, []]);
+    expect((await terminal.run('status')).out.match(/nat is incompatible/g)).toHaveLength(1);
+  });
+});
+
+describe('odd input', () => {
+  it('a message with line breaks stays on one line of the list, of the log and of a shown snapshot', async () => {
+    await initialised();
+    expect((await terminal.run('', { args: ['snapshot', '-m', 'a\n*nat\u001b[31m'] })).exitCode).toBe(0);
+    for (const line of ['snapshot list', 'log', 'snapshot show'])
+      expect((await terminal.run(line)).out).toContain('a\\n*nat\\x1b[31m\n');
+  });
+
+  it('a folder or no name in place of a rules file is 2, with a word for it', async () => {
+    await initialised();
+    expect(await terminal.run('', { args: ['diff', ''] })).toMatchObject({
+      exitCode: 2,
+      err: expect.stringContaining('name of a file'),
+    });
+    expect(await terminal.run('', { args: ['init', '--force', '--from', ''] })).toMatchObject({ exitCode: 2 });
   });
 });
 

@@ -12,6 +12,28 @@ beforeEach(async () => {
 afterEach(() => terminal.close());
 
 describe('the program', () => {
+  it('a word that is no option or command is an error wherever it stands, never the help with 0', async () => {
+    for (const [line, said] of [
+      ['--bogus', "unknown option '--bogus'"],
+      ['--jsn', 'did you mean "--json"?'],
+      ['--state /x --bogus=1', "unknown option '--bogus=1'"],
+      ['help foo', 'there is no command "foo"'],
+      ['config show extra', 'config show: too many arguments'],
+      ['pause --for 99999999d', 'expected at most 365d'],
+    ] as const) {
+      const told = await terminal.run(line);
+      expect([line, told.exitCode, told.out]).toEqual([line, 2, '']);
+      expect(told.err).toContain(said);
+    }
+  });
+
+  it('tells its version beside other global options, too', async () => {
+    expect(await terminal.run('--state /x --version')).toMatchObject({
+      exitCode: 0,
+      out: expect.stringMatching(/^\d+\.\d+/),
+    });
+  });
+
   it('without an argument, with --help and with help prints the short help', async () => {
     const bare = await terminal.run('');
     expect(bare.exitCode).toBe(0);

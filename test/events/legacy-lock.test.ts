@@ -93,16 +93,6 @@ describe('the legacy event source', () => {
     });
   });
 
-  it('a fingerprint told as known is no news', async () => {
-    const { source, start, events, kernel } = play();
-    await start();
-    await pass(1_000);
-    kernel.rules = 'B';
-    source.known('B');
-    await pass(10_000);
-    expect(events).toHaveLength(1);
-  });
-
   it('without inotifywait it is degraded, says that only the check runs, and still finds changes', async () => {
     const { fake, start, events, health, kernel } = play();
     await start();

@@ -110,6 +110,49 @@ describe('libvirt over D-Bus', () => {
     expect(events).toEqual([{ kind: 'look', reason: 'libvirt-dbus answers again' }]);
   });
 
+  it('answers again within 2 s where the bus comes back before libvirt-dbus, and that before libvirtd', async () => {
+    const { bus, health } = await up();
+    const restartedMs = Date.now();
+    const since = (): number => Date.now() - restartedMs;
+    bus.answer = (call) => {
+      if (since() < 1_400)
+        return Promise.reject(new HostError('bus-refused', since() < 900 ? 'ServiceUnknown' : 'no libvirtd'));
+      return answers(call);
+    };
+    bus.down('the bus closed the connection');
+    await vi.advanceTimersByTimeAsync(500);
+    bus.up();
+    await vi.advanceTimersByTimeAsync(400);
+    bus.send(nameOwnerChanged('org.libvirt', '', ':1.9'));
+    await vi.advanceTimersByTimeAsync(1_100);
+    expect([since(), health.at(-1)?.state]).toEqual([2_000, 'ok']);
+  });
+
+  it('answers soon where libvirt-dbus comes while a call to it is under way', async () => {
+    let ready = false;
+    const { bus, health } = await up((call) => {
+      if (ready) return answers(call);
+      return new Promise((_, reject) => setTimeout(() => reject(new HostError('bus-refused', 'not yet')), 300));
+    });
+    await vi.advanceTimersByTimeAsync(100);
+    bus.send(nameOwnerChanged('org.libvirt', '', ':1.9'));
+    ready = true;
+    await vi.advanceTimersByTimeAsync(600);
+    expect(health.at(-1)?.state).toBe('ok');
+  });
+
+  it('is not called in a tight loop where libvirt-dbus ends at each call', async () => {
+    const all = await up();
+    all.bus.answer = () => {
+      all.bus.send(nameOwnerChanged('org.libvirt', '', ':1.9'));
+      all.bus.send(nameOwnerChanged('org.libvirt', ':1.9', ''));
+      return Promise.reject(new HostError('bus-refused', 'NoReply'));
+    };
+    all.source.poke();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(all.looks()).toBeLessThan(30);
+  });
+
   it('is degraded and tried after 2, 4, 8 ... 60 s where libvirt-dbus is not there, never in a tight loop', async () => {
     const { health, looks } = await up(() => Promise.reject(new HostError('bus-refused', 'ServiceUnknown')));
     expect(health.at(-1)).toEqual({ source: 'libvirt-dbus', state: 'degraded', detail: 'QEMU: ServiceUnknown' });

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { exec, lines } from '../../src/host/exec.ts';
 import { decodeText, encodeText, escapeControl } from '../../src/host/text.ts';
@@ -6,6 +7,16 @@ import type { Command, LineStream } from '../../src/host/host.ts';
 import * as fc from 'fast-check';
 
 const sh = (script: string, more: Partial<Command> = {}): Command => ({ file: 'sh', args: ['-c', script], ...more });
+
+/** A zombie is dead: whoever is to reap it (init of a container) may not do so. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH')) return false;
+    throw error;
+  }
+}
 
 describe('exec', () => {
   test('gives output, exit code and pid, and no shell ever sees the arguments', async () => {
@@ -47,6 +58,25 @@ describe('exec', () => {
     const result = await exec(sh('sleep 3 & echo hi', { timeoutMs: 200 }));
     expect(result).toMatchObject({ timedOut: true, stdout: 'hi\n' });
     expect(result.durationMs).toBeLessThan(2_500);
+  });
+
+  test('a timeout ends what the child started, too, also when the child itself has ended or will not listen', async () => {
+    const scripts = [
+      'sleep 61 & echo $!; wait',
+      'sleep 62 & echo $!',
+      "trap '' TERM; sleep 63 & echo $!; wait; sleep 2",
+    ];
+    for (const script of scripts) {
+      const { stdout, timedOut } = await exec(sh(script, { timeoutMs: 200 }));
+      expect([timedOut, script]).toEqual([true, script]);
+      await expect.poll(() => isAlive(Number(stdout)), { timeout: 8_000 }).toBe(false);
+    }
+  }, 30_000);
+
+  test('a child that ends in time leaves what it started alone', async () => {
+    const { stdout } = await exec(sh('sleep 20 >/dev/null 2>&1 & echo $!'));
+    expect(isAlive(Number(stdout))).toBe(true);
+    process.kill(Number(stdout));
   });
 
   test('stdin is empty by default, and a child that does not read its input is no error', async () => {

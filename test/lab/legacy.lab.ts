@@ -1,15 +1,15 @@
 // The legacy engine's event source and the engine reader against real iptables-legacy, inotifywait and iptables-nft.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createLegacyLock, type LegacyLock } from '../../src/events/legacy-lock.ts';
-import type { GuardEvent, SourceHealth } from '../../src/events/types.ts';
+import { createLegacyLock } from '../../src/events/legacy-lock.ts';
+import type { GuardEvent, Source, SourceHealth } from '../../src/events/types.ts';
 import { createEngineReader } from '../../src/observe/engine.ts';
 import { openNetns, report, rulesetOf, type NetnsHost } from './netns-host.ts';
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 let netns: NetnsHost;
-let open: LegacyLock | undefined;
+let open: Source | undefined;
 
 beforeEach(async () => {
   netns = await openNetns();

@@ -33,6 +33,15 @@ describe('without events, the neighbours gone with it', () => {
     expect(ruleTexts(decision.next.chains.get('FORWARD')?.items ?? [])).toEqual(FORWARD);
   });
 
+  it('a policy alone is pending, and does not make a load of an emptied chain beside it', () => {
+    const closed = (text: string): string => text.replace(':INPUT ACCEPT', ':INPUT DROP');
+    expect(decideWithoutEvents(closed(table(INPUT, FORWARD))).kind).toBe('pending');
+    const decision = decideWithoutEvents(closed(table(INPUT, [])));
+    expect(decision.kind).toBe('wipe');
+    expect(decision.evidence).toEqual(['INPUT=pending', 'FORWARD=wipe']);
+    expect(decision.next.chains.get('INPUT')?.policy).toBe('DROP');
+  });
+
   it('a ruleset that changed elsewhere, too, is a load', () => {
     expect(decideWithoutEvents(table([...INPUT, '-A INPUT -p tcp -j DROP'], [])).kind).toBe('load');
   });

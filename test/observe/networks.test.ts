@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { bridgeExists, readLibvirtNetworks, readNetworkFiles } from '../../src/observe/networks.ts';
+import { bridgeExists, readLibvirtNetworks, readNetworkFiles, tellProblems } from '../../src/observe/networks.ts';
 import { parseNetworkXml, type NetworkProblemCode } from '../../src/observe/network-xml.ts';
 import type { Network } from '../../src/ruleset/network.ts';
 
@@ -158,5 +158,26 @@ describe('a bridge', () => {
     const sys = files({ '/sys/class/net/virbr0': '', '/sys/class/net/..': '', '/sys/class/net/a/b': '' });
     const names = ['virbr0', 'virbr1', '..', 'a/b', ''];
     expect(await Promise.all(names.map((name) => bridgeExists(sys, name)))).toEqual([true, false, false, false, false]);
+  });
+});
+
+describe('problems of network files', () => {
+  it('are told once for each file, again when something else is wrong, and again when they come back', () => {
+    const lines: string[] = [];
+    const log = { write: (level: string, message: string) => void lines.push(`${level} ${message}`) };
+    const bad = (file: string, message: string) => ({ code: 'xml-malformed' as const, file, message });
+    const told = (...problems: readonly ReturnType<typeof bad>[]): string[] => {
+      lines.length = 0;
+      tellProblems(log, problems);
+      return [...lines];
+    };
+    expect(told(bad('a.xml', 'one'), bad('b.xml', 'one'))).toEqual([
+      'warning a.xml: xml-malformed: one',
+      'warning b.xml: xml-malformed: one',
+    ]);
+    expect(told(bad('a.xml', 'one'), bad('b.xml', 'one'))).toEqual([]);
+    expect(told(bad('a.xml', 'two'), bad('b.xml', 'one'))).toEqual(['warning a.xml: xml-malformed: two']);
+    expect(told()).toEqual([]);
+    expect(told(bad('a.xml', 'two'))).toEqual(['warning a.xml: xml-malformed: two']);
   });
 });

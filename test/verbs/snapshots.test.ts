@@ -227,6 +227,6 @@ describe('status', () => {
     world.fake.answer('iptables-save', () => ({ stdout: "# Table `nat' is incompatible, use 'nft' tool.\n" }));
     const result = await status(world, undefined);
     expect(result.unreadable).toContain('incompatible');
-    expect(result.drift).toEqual([]);
+    expect(result.drift).toMatchObject([{ kind: 'unreadable', family: 'ip' }]);
   });
 });

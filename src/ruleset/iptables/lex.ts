@@ -1,4 +1,5 @@
-// Words of one rule line, as iptables-save quotes them: blanks separate, "..." groups, \" and \\ escape inside quotes.
+// Words of one rule, as iptables-save quotes them: blanks separate, "..." groups, \" and \\ escape inside quotes. A quoted
+// string may hold a line break (a comment typed with one is printed so by 1.8.9, both engines), nothing else may.
 // (iptables libxtables/xshared.c, xtables_save_string and add_param_to_argv.) Pure.
 
 export interface Token {
@@ -63,7 +64,8 @@ export function isBlank(code: number): boolean {
   return code === 32 || code === 9 || code === 13;
 }
 
-function closingQuote(line: string, open: number): number {
+/** Offset of the quote that closes the one at `open`, or -1. */
+export function closingQuote(line: string, open: number): number {
   for (let at = open + 1; at < line.length; at++) {
     if (line[at] === '\\') at++;
     else if (line[at] === '"') return at;
@@ -72,5 +74,5 @@ function closingQuote(line: string, open: number): number {
 }
 
 function unescape(text: string): string {
-  return text.includes('\\') ? text.replace(/\\(.)/g, '$1') : text;
+  return text.includes('\\') ? text.replace(/\\([^])/g, '$1') : text;
 }

@@ -4,7 +4,7 @@
 // Does not: judge options. iptables does that (apply/canonical.ts).
 
 import type { Chain, Family, Problem, ProblemCode, Rule, Ruleset, Table } from '../types.ts';
-import { isBlank, lex } from './lex.ts';
+import { closingQuote, isBlank, lex } from './lex.ts';
 
 export type Line =
   | { readonly kind: 'other'; readonly source: string }
@@ -37,6 +37,7 @@ interface OpenChain {
 
 interface State {
   readonly file: string;
+  readonly sources: readonly string[];
   readonly tables: Map<string, Table>;
   readonly problems: Problem[];
   open: OpenTable | undefined;
@@ -52,11 +53,11 @@ const BUILTIN = new Set(['INPUT', 'OUTPUT', 'FORWARD', 'PREROUTING', 'POSTROUTIN
  * `iptables-restore`. `file` only names the text in problems.
  */
 export function parseDocument(text: string, family: Family, file = '-'): Document {
-  const state: State = { file, tables: new Map(), problems: [], open: undefined, lineNumber: 0 };
-  const lines = text.split('\n').map((source) => {
-    state.lineNumber++;
-    return parseLine(state, source);
-  });
+  const sources = text.split('\n');
+  const state: State = { file, sources, tables: new Map(), problems: [], open: undefined, lineNumber: 0 };
+  const lines: Line[] = [];
+  // A rule with a line break in it takes more than one line, and moves `lineNumber` on.
+  while (state.lineNumber < sources.length) lines.push(parseLine(state, sources[state.lineNumber++] ?? ''));
   if (state.open !== undefined) {
     const { name, line } = state.open;
     report(state, 'no-commit', 1, `table ${name} (opened in line ${line}) has no COMMIT; expected "COMMIT"`);
@@ -192,11 +193,13 @@ function parseCommand(state: State, source: string, body: string, counters: stri
   if (body.includes('"')) {
     const words = lex(body);
     if (words.kind === 'unclosed') {
+      const more = restOfRule(state, body, words.offset);
+      if (more !== undefined) return parseCommand(state, source + more, body + more, counters);
       report(
         state,
         'unclosed-quote',
         column + words.offset,
-        'the quote that opens here is not closed; expected a second "',
+        `the quote that opens here is not closed in ${JSON.stringify(body.slice(0, 60))}; expected a second "`,
       );
       return { kind: 'other', source };
     }
@@ -216,6 +219,32 @@ function parseCommand(state: State, source: string, body: string, counters: stri
   }
   open.rules.push(rule);
   return { kind: 'rule', source, rule };
+}
+
+/** Above what any quoted string of iptables can hold: a comment has 255 bytes, each of which may be escaped. */
+const LONGEST_QUOTED = 1024;
+
+/**
+ * The lines that a quoted string with line breaks goes on over, from the first break, when iptables-save wrote it: its closing
+ * quote is followed by a blank or the line's end. Else a person forgot a quote, and the next lines are rules of their own.
+ */
+function restOfRule(state: State, body: string, open: number): string | undefined {
+  let whole = body;
+  let from = open;
+  for (let next = state.lineNumber; next < state.sources.length && whole.length - from < LONGEST_QUOTED; next++) {
+    whole += `\n${state.sources[next]}`;
+    const close = closingQuote(whole, from);
+    if (close === -1) continue;
+    if (close + 1 < whole.length && !isBlank(whole.charCodeAt(close + 1))) return undefined;
+    const words = lex(whole);
+    if (words.kind === 'unclosed') {
+      from = words.offset;
+      continue;
+    }
+    state.lineNumber = next + 1;
+    return whole.slice(body.length);
+  }
+  return undefined;
 }
 
 /** 1.3.5 and 1.4.7 end each rule with a blank. Only what iptables takes for a blank goes (`trimEnd` takes U+00A0 too). */

@@ -36,6 +36,39 @@ describe('what iptables-save printed', () => {
   });
 });
 
+describe('a quoted string with line breaks', () => {
+  // As printed by 1.8.9 after: iptables -A INPUT -m comment --comment $'a\\nb' -p tcp --dport 22 -j ACCEPT
+  const spread = '-A INPUT -p tcp -m comment --comment "a\nb" -m tcp --dport 22 -j ACCEPT';
+  const textOf = (...rules: readonly string[]): string =>
+    ['*filter', ':INPUT ACCEPT [0:0]', ...rules, 'COMMIT', ''].join('\n');
+  const rulesOf = (text: string): string[] =>
+    parseDocument(text, 'ip')
+      .ruleset.tables.get('filter')
+      ?.chains.get('INPUT')
+      ?.rules.map((rule) => rule.text) ?? [];
+
+  it('is one rule, with the counters before it, whatever its lines look like', () => {
+    const tricky = '-A INPUT -m comment --comment "x\\"\nCOMMIT\n-A INPUT -j DROP\n" -j LOG --log-prefix "\n:"';
+    const text = textOf(`[5:60] ${spread}`, tricky, '-A INPUT -j DROP');
+    expect(parseDocument(text, 'ip').problems).toEqual([]);
+    expect(rulesOf(text)).toEqual([spread, tricky, '-A INPUT -j DROP']);
+    expect(again(text)).toBe(text);
+  });
+
+  it('is not made up from a quote that a person forgot to close', () => {
+    const text = textOf('-A INPUT -m comment --comment "a -j DROP', '-A INPUT -m comment --comment "b" -j DROP');
+    const { problems } = parseDocument(text, 'ip');
+    expect(problems.map(({ code, line }) => `${line} ${code}`)).toEqual(['3 unclosed-quote']);
+    expect(rulesOf(text)).toEqual(['-A INPUT -m comment --comment "b" -j DROP']);
+    expect(again(text)).toBe(text);
+  });
+
+  it('counts lines on: a later problem names its own', () => {
+    const { problems } = parseDocument(textOf(spread, 'nonsense'), 'ip');
+    expect(problems.map(({ code, line }) => `${line} ${code}`)).toEqual(['5 bad-line']);
+  });
+});
+
 describe('generated text', () => {
   it('comes back as it was, with counters, quotes and every shape of rule', () => {
     fc.assert(
