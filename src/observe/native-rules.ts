@@ -5,15 +5,16 @@
 // and `meta skuid` end it with 3: both are heard. Plain ports, addresses and interfaces are printed right.)
 // Goal: such a text never enters a snapshot. What tells them apart for sure: iptables writes no set lookup, no verdict map and no
 // address range of nft's own; its multiport, iprange and set matches are `xt` in `nft -j`.
-// Cost: one `nft -j list chain` (5 ms) for each chain that changed since the last look, or one a table when many did; a table
-// of 1,000 rules 0.1 s. Does not: look in the fast lane, which goes by the last look.
+// Cost: one `nft -j list chain` (5 ms) for each chain with a rule that never stood there before, or one a table when there
+// are many; a table of 1,000 rules 0.1 s. Does not: look in the fast lane, which goes by the last look.
 
 import type { Host } from '../host/host.ts';
+import { countTexts } from '../ruleset/multiset.ts';
 import type { Family, Ruleset } from '../ruleset/types.ts';
 
 interface Looked {
-  /** The rules as iptables-save printed them. */
-  readonly text: string;
+  /** How often each rule, as iptables-save prints it, has stood here and was looked at. */
+  readonly seen: ReadonlyMap<string, number>;
   /** The native rule that was found there. */
   readonly found: string | undefined;
 }
@@ -29,16 +30,31 @@ export async function misprintedRule(host: Host, ruleset: Ruleset, fast: boolean
   looked.set(host.exec, families);
   const before = families.get(ruleset.family) ?? new Map<string, Looked>();
   if (fast) return firstFound(before);
-  const chains = chainTexts(ruleset);
-  const changed = [...chains].filter(([place, text]) => isNews(before.get(place), text)).map(([place]) => place);
+  const chains = rulesByChain(ruleset);
+  const changed = [...chains].filter(([place, rules]) => isNews(before.get(place), rules)).map(([place]) => place);
   const found = changed.length === 0 ? new Map<string, string>() : await nativeIn(host, ruleset.family, changed);
-  const now = new Map([...chains].map(([place, text]) => [place, { text, found: found.get(place) }]));
+  const now = new Map(before);
+  for (const [place, { found: native }] of before) if (native !== undefined && !chains.has(place)) now.delete(place);
+  for (const place of changed)
+    now.set(place, { seen: mostOf(before.get(place)?.seen, chains.get(place) ?? new Map()), found: found.get(place) });
   families.set(ruleset.family, now);
   return firstFound(now);
 }
 
-const isNews = (before: Looked | undefined, text: string): boolean =>
-  before === undefined || before.found !== undefined || before.text !== text;
+/** Rules that come back after a flush were looked at before: only one that never stood here, or not so often, is news. */
+function isNews(before: Looked | undefined, rules: ReadonlyMap<string, number>): boolean {
+  if (before === undefined || before.found !== undefined) return true;
+  return [...rules].some(([text, count]) => count > (before.seen.get(text) ?? 0));
+}
+
+function mostOf(
+  before: ReadonlyMap<string, number> | undefined,
+  now: ReadonlyMap<string, number>,
+): Map<string, number> {
+  const most = new Map(before);
+  for (const [text, count] of now) most.set(text, Math.max(count, most.get(text) ?? 0));
+  return most;
+}
 
 function firstFound(chains: ReadonlyMap<string, Looked>): string | undefined {
   const [place, native] = [...chains].find(([, { found }]) => found !== undefined) ?? [];
@@ -47,13 +63,13 @@ function firstFound(chains: ReadonlyMap<string, Looked>): string | undefined {
   return `table ${table} holds a native nft rule in chain ${chain}, which iptables-save shows as another: ${native?.found}; move it into a table of its own`;
 }
 
-/** `filter INPUT` -> its rules as one text, without counters; chains without rules are left out. */
-function chainTexts({ tables }: Ruleset): Map<string, string> {
-  const texts = new Map<string, string>();
+/** `filter INPUT` -> its rules' texts and how often each stands; chains without rules are left out. */
+function rulesByChain({ tables }: Ruleset): Map<string, ReadonlyMap<string, number>> {
+  const chains = new Map<string, ReadonlyMap<string, number>>();
   for (const table of tables.values())
     for (const { name, rules } of table.chains.values())
-      if (rules.length > 0) texts.set(`${table.name} ${name}`, rules.map((rule) => rule.text).join('\n'));
-  return texts;
+      if (rules.length > 0) chains.set(`${table.name} ${name}`, countTexts(rules.map((rule) => rule.text)));
+  return chains;
 }
 
 /** The first native rule of each of these chains that iptables-save misprints, as nft lists it. */

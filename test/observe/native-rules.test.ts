@@ -63,9 +63,20 @@ describe('a native rule in a table of iptables', () => {
     expect(await misprintedRule(host, two, false)).toBeDefined();
     expect(await misprintedRule(host, two, true)).toBeDefined();
     expect(asked).toHaveLength(2);
+    await misprintedRule(host, rulesetOf(), false);
     state.expression = OWN[0] ?? '';
     expect(await misprintedRule(host, two, false)).toBeUndefined();
     expect(await misprintedRule(host, two, true)).toBeUndefined();
+  });
+
+  it('is not looked for among rules that come back after a flush, but in a second copy of one', async () => {
+    const { host, asked } = hostWith(OWN[0] ?? '');
+    const rules = ['-A INPUT -j ACCEPT', '-A INPUT -p tcp -j ACCEPT'];
+    for (const ruleset of [rulesetOf(...rules), rulesetOf(), rulesetOf(...rules)])
+      await misprintedRule(host, ruleset, false);
+    expect(asked).toHaveLength(1);
+    await misprintedRule(host, rulesetOf(...rules, '-A INPUT -p tcp -j ACCEPT'), false);
+    expect(asked).toHaveLength(2);
   });
 
   it('is not looked for in empty chains, and an nft that fails or says nonsense is no finding', async () => {
