@@ -3,12 +3,12 @@
 // expected, what was found, and the nearest key. The only file that imports smol-toml, loaded only when a file says anything.
 // What it does not do: create or change a file.
 
-import { parseOwner } from './config-owners.ts';
-import { accepts, expected, type Option, OPTIONS, type Value } from './config-options.ts';
+import { parseOwner } from './config/owners.ts';
+import { accepts, expected, type Option, OPTIONS, type Value } from './config/options.ts';
 import type { Files } from './host/host.ts';
 import { didYouMean } from './nearest.ts';
 import type { Neighbour } from './owners/types.ts';
-import type { Mode } from './pass-types.ts';
+import type { Mode } from './pass/types.ts';
 
 export const DEFAULT_CONFIG_PATH = '/etc/mendwall/mendwall.toml';
 

@@ -8,7 +8,7 @@ import type { Config } from './config.ts';
 import type { Host } from './host/host.ts';
 import { createEngineReader } from './observe/engine.ts';
 import { useConfiguredOwners } from './owners/index.ts';
-import type { PassContext } from './pass-types.ts';
+import type { PassContext } from './pass/types.ts';
 import { openJournal } from './record/journal.ts';
 import { openMemory } from './record/memory.ts';
 import { parseDocument } from './ruleset/iptables/parse.ts';

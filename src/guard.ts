@@ -2,23 +2,23 @@
 // Guarantees: one pass or one command at a time; stopping leaves every rule in place; an error in one pass is logged and
 // the next event starts another. Does not: decide anything.
 
-import { openSources, type SourceOptions, type Sources } from './guard-sources.ts';
+import { openSources, type SourceOptions, type Sources } from './guard/sources.ts';
 import { step } from './machine.ts';
 import { byOf, isStillOver, mayRepair } from './machine/passes.ts';
 import { type Effect, initialState, type Input, type MachineSettings, type State } from './machine/types.ts';
-import { askLibvirtToRebuild } from './libvirt-ask.ts';
+import { askLibvirtToRebuild } from './guard/libvirt-ask.ts';
 import type { GuardEvent, SourceHealth } from './events/types.ts';
 import { isLibvirts, ownerOfChain } from './owners/index.ts';
 import { HostError, type Timer } from './host/host.ts';
 import { SENTINEL } from './owners/mendwall.ts';
-import { describeLeft, describeOutcome } from './outcome-text.ts';
+import { describeLeft, describeOutcome } from './guard/outcome-text.ts';
 import { runPass } from './pass.ts';
-import type { Outcome, PassContext, PassRequest } from './pass-types.ts';
+import type { Outcome, PassContext, PassRequest } from './pass/types.ts';
 import { countRules, type UserPart } from './ruleset/user-part.ts';
 import { FAMILIES } from './ruleset/types.ts';
-import { armSentinels, dropSentinels } from './sentinels.ts';
-import { afterRepair } from './flows.ts';
-import { openNotifier } from './notify.ts';
+import { armSentinels, dropSentinels } from './guard/sentinels.ts';
+import { afterRepair } from './guard/flows.ts';
+import { openNotifier } from './guard/notify.ts';
 
 export interface GuardOptions extends SourceOptions, Omit<MachineSettings, 'events'> {
   readonly fixConntrack: boolean;

@@ -2,10 +2,10 @@
 // line all run this one. After a commit the line is walked again: what is read back must need no edit.
 
 import type { ResultEvidence } from './merge/decide.ts';
-import { type Applied, applyAll, keepLiveText } from './pass-apply.ts';
-import { observe, type Seen } from './pass-observe.ts';
-import { record } from './pass-record.ts';
-import type { Outcome, PassContext, PassRequest } from './pass-types.ts';
+import { type Applied, applyAll, keepLiveText } from './pass/apply.ts';
+import { observe, type Seen } from './pass/observe.ts';
+import { record } from './pass/record.ts';
+import type { Outcome, PassContext, PassRequest } from './pass/types.ts';
 import { planFamily, type FamilyWork, type Waiting } from './plan/family-plan.ts';
 import { spellingsOf } from './plan/spelling.ts';
 

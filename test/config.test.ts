@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { OPTIONS, defaultConfigText } from '../src/config-options.ts';
+import { OPTIONS, defaultConfigText } from '../src/config/options.ts';
 import { type ConfigRead, printConfigProblem, readConfig, type Setting } from '../src/config.ts';
 import { createFakeFiles } from './fake/files.ts';
 

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ChangeSummary } from '../src/merge/decide.ts';
 import { runPass } from '../src/pass.ts';
-import type { Outcome, PassRequest } from '../src/pass-types.ts';
+import type { Outcome, PassRequest } from '../src/pass/types.ts';
 import { handRequest } from '../src/verbs/hand.ts';
 import { openRoom, type Room } from './guard/machine-room.ts';
 import { liveWord } from './guard/user-word.ts';

@@ -1,7 +1,7 @@
 // The exit codes of cli.md. An unknown code means failure.
 
 import type { Drift } from '../merge/drift.ts';
-import type { Outcome } from '../pass-types.ts';
+import type { Outcome } from '../pass/types.ts';
 import type { Refusal, RefusalCode } from '../verbs/types.ts';
 
 export const EXIT = {

@@ -69,7 +69,7 @@ async function writeDefaultConfig(session: Session): Promise<string | undefined>
   const { config, path } = await openConfig(session, true);
   const host = openHost(session, config);
   if (await host.files.exists(path)) return undefined;
-  const { defaultConfigText } = await import('../config-options.ts');
+  const { defaultConfigText } = await import('../config/options.ts');
   await host.files.makeDir(path.slice(0, path.lastIndexOf('/')) || '/');
   await host.files.writeAtomic(path, defaultConfigText());
   return path;

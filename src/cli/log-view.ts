@@ -1,8 +1,8 @@
 // One journal entry as one line for people: when, its name, what, where, who, what was done, how long.
 
 import { escapeControl } from '../host/text.ts';
-import { describeOutcome } from '../outcome-text.ts';
-import type { Outcome } from '../pass-types.ts';
+import { describeOutcome } from '../guard/outcome-text.ts';
+import type { Outcome } from '../pass/types.ts';
 import type { LogEntry } from '../verbs/log.ts';
 import { localTime } from './columns.ts';
 

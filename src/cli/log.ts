@@ -5,7 +5,7 @@ import { addTail } from './help.ts';
 import { logLine } from './log-view.ts';
 import { outcomeLines } from './outcome-view.ts';
 import { openWorld, type Session } from './session.ts';
-import type { Outcome } from '../pass-types.ts';
+import type { Outcome } from '../pass/types.ts';
 
 interface Options {
   readonly lines?: string;

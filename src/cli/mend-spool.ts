@@ -3,7 +3,7 @@
 import { mendFromSpool, type SpoolLock } from '../events/spool-mend.ts';
 import type { GuardEvent } from '../events/types.ts';
 import { acquireLock, type HeldLock } from '../host/lock.ts';
-import type { Mode, Outcome } from '../pass-types.ts';
+import type { Mode, Outcome } from '../pass/types.ts';
 import { mend } from '../verbs/mend.ts';
 import type { World } from '../verbs/types.ts';
 import { DEFAULT_WAIT_MS } from './call-verb.ts';

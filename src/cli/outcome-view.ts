@@ -1,8 +1,8 @@
 // What a pass did, and what it left, for people. Prints nothing by itself.
 
 import { describeDrift, type Drift } from '../merge/drift.ts';
-import { describeOutcome } from '../outcome-text.ts';
-import type { Outcome } from '../pass-types.ts';
+import { describeOutcome } from '../guard/outcome-text.ts';
+import type { Outcome } from '../pass/types.ts';
 import { count } from './columns.ts';
 
 /** `unchanged`, or what was done; then the edits (with `edits`), then the drift that is left. */

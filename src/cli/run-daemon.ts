@@ -5,7 +5,7 @@ import { openContext } from '../context.ts';
 import { createGuard, type Guard } from '../guard.ts';
 import { systemBus } from '../host/bus.ts';
 import type { RealHost } from '../host/real.ts';
-import type { Mode } from '../pass-types.ts';
+import type { Mode } from '../pass/types.ts';
 import { controlHandler } from '../verbs/control.ts';
 import { readPause } from '../verbs/pause-state.ts';
 import { noSnapshot, type World } from '../verbs/types.ts';

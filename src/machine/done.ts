@@ -2,7 +2,7 @@
 
 import { noteDisplacement } from './contention.ts';
 import type { Drift } from '../merge/drift.ts';
-import type { Outcome, PassRequest } from '../pass-types.ts';
+import type { Outcome, PassRequest } from '../pass/types.ts';
 import { settleRepair, wipeByResult } from './libvirt.ts';
 import { look, start } from './passes.ts';
 import { type Effect, join, quiet, type State, type Step } from './types.ts';

@@ -2,7 +2,7 @@
 
 import type { Drift } from '../merge/drift.ts';
 import { isLibvirts } from '../owners/index.ts';
-import type { Outcome, PassRequest } from '../pass-types.ts';
+import type { Outcome, PassRequest } from '../pass/types.ts';
 import { ask } from './passes.ts';
 import { type Effect, join, LIBVIRT_QUIET_MS, quiet, type State, type Step } from './types.ts';
 

@@ -3,7 +3,7 @@
 import { type Burst, joinTables } from './burst.ts';
 import { contendedChains } from './contention.ts';
 import { describeAuthor } from '../observe/author.ts';
-import type { PassRequest } from '../pass-types.ts';
+import type { PassRequest } from '../pass/types.ts';
 import { LIBVIRT_QUIET_MS, type Next, quiet, type State, type Step } from './types.ts';
 
 const BURST_CAP_MS = 10_000;

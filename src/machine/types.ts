@@ -3,7 +3,7 @@
 import type { Burst } from './burst.ts';
 import type { Contention, ContentionSettings } from './contention.ts';
 import type { GuardEvent } from '../events/types.ts';
-import type { Mode, Outcome, PassRequest } from '../pass-types.ts';
+import type { Mode, Outcome, PassRequest } from '../pass/types.ts';
 import type { Family, TableName } from '../ruleset/types.ts';
 
 export interface MachineSettings {

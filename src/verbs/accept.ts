@@ -3,7 +3,7 @@
 // that pass put in is taken out again, what it took out comes back, and the result becomes the snapshot.
 
 import { runPass } from '../pass.ts';
-import type { Outcome, TableReport } from '../pass-types.ts';
+import type { Outcome, TableReport } from '../pass/types.ts';
 import type { JournalEntry } from '../record/journal-files.ts';
 import type { PerFamily } from '../record/memory.ts';
 import { type Item, ruleTexts, type UserChain, type UserPart, type UserTable } from '../ruleset/user-part.ts';

@@ -1,7 +1,7 @@
 // A pass asked for by hand, and what it needs to know of the neighbours' quiet.
 
-import { observe, type Seen, type SeenFamily } from '../pass-observe.ts';
-import type { Mode, PassContext, PassRequest } from '../pass-types.ts';
+import { observe, type Seen, type SeenFamily } from '../pass/observe.ts';
+import type { Mode, PassContext, PassRequest } from '../pass/types.ts';
 import { type Classified, classify, neighbourPartOf } from '../classify/classify.ts';
 import { readLibvirtNetworks } from '../observe/networks.ts';
 import { readFamily } from '../observe/rulesets.ts';

@@ -7,7 +7,7 @@ import type { Drift } from '../merge/drift.ts';
 import { libvirtReference } from '../merge/libvirt-reference.ts';
 import { lossesOf } from '../merge/repair.ts';
 import { shadowedIn } from '../merge/shadowed.ts';
-import type { PassContext } from '../pass-types.ts';
+import type { PassContext } from '../pass/types.ts';
 import { guestBridgeTest } from '../plan/family-plan.ts';
 import { snapshotId } from '../record/snapshot-id.ts';
 import { printUserPart } from '../ruleset/part-text.ts';

@@ -3,7 +3,7 @@
 
 import { isLibvirts } from '../owners/index.ts';
 import { runPass } from '../pass.ts';
-import type { Mode, Outcome, PassRequest } from '../pass-types.ts';
+import type { Mode, Outcome, PassRequest } from '../pass/types.ts';
 import { handRequest, neighboursAreQuiet, readOnly } from './hand.ts';
 import { type PauseState, readPause } from './pause-state.ts';
 import { noSnapshot, type Refusal, type World } from './types.ts';

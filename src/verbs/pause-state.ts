@@ -1,6 +1,6 @@
 // The pause as the state folder keeps it: its end as wall time and the boot it belongs to, so that a reboot ends it.
 
-import type { PassContext } from '../pass-types.ts';
+import type { PassContext } from '../pass/types.ts';
 import { bootId } from '../record/state.ts';
 
 export interface PauseState {

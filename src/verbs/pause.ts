@@ -1,6 +1,6 @@
 // `pause` and `resume`: maintenance. Nothing is written while it lasts; what the user changed meanwhile becomes pending.
 
-import type { Outcome } from '../pass-types.ts';
+import type { Outcome } from '../pass/types.ts';
 import { passes } from './mend.ts';
 import { endPause, type PauseState, readPause, writePause } from './pause-state.ts';
 import { noSnapshot, type Refusal, refused, type World } from './types.ts';

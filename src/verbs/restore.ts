@@ -1,7 +1,7 @@
 // `restore`: the user's rules of a snapshot back into the live ruleset, exactly, merged around today's neighbours.
 
 import { runPass } from '../pass.ts';
-import type { Outcome, PassContext } from '../pass-types.ts';
+import type { Outcome, PassContext } from '../pass/types.ts';
 import { type PerFamily, readParts } from '../record/memory.ts';
 import { userPartOf } from '../classify/classify.ts';
 import { FAMILIES, type Family } from '../ruleset/types.ts';

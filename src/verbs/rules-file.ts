@@ -2,7 +2,7 @@
 
 import { asSaved } from '../apply/as-saved.ts';
 import { HostError } from '../host/host.ts';
-import type { PassContext } from '../pass-types.ts';
+import type { PassContext } from '../pass/types.ts';
 import { parseDocument } from '../ruleset/iptables/parse.ts';
 import { printProblem } from '../ruleset/iptables/print.ts';
 import type { Family, Ruleset } from '../ruleset/types.ts';

@@ -4,7 +4,7 @@
 import type { GuardStatus } from '../guard.ts';
 import type { Drift } from '../merge/drift.ts';
 import { runPass } from '../pass.ts';
-import type { Mode } from '../pass-types.ts';
+import type { Mode } from '../pass/types.ts';
 import type { FamilyEngine } from '../observe/engine.ts';
 import { readFamily } from '../observe/rulesets.ts';
 import type { DamagedSnapshot } from '../record/store.ts';

@@ -2,7 +2,7 @@
 // line under the pass lock. Results are plain JSON: they travel through the control socket as they are.
 
 import type { Config } from '../config.ts';
-import type { PassContext } from '../pass-types.ts';
+import type { PassContext } from '../pass/types.ts';
 
 export interface World {
   readonly context: PassContext;

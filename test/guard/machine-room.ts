@@ -6,7 +6,7 @@ import { openContext } from '../../src/context.ts';
 import type { Config } from '../../src/config.ts';
 import { createGuard, type Guard } from '../../src/guard.ts';
 import { HostError } from '../../src/host/host.ts';
-import type { PassContext } from '../../src/pass-types.ts';
+import type { PassContext } from '../../src/pass/types.ts';
 import { init } from '../../src/verbs/init.ts';
 import { fakeBus } from '../fake/bus.ts';
 import { createFakeHost, type FakeHost } from '../fake/host.ts';

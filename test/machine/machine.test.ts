@@ -6,7 +6,7 @@ import type { GuardEvent } from '../../src/events/types.ts';
 import { step } from '../../src/machine.ts';
 import { type Effect, initialState, type Input, type MachineSettings, type State } from '../../src/machine/types.ts';
 import type { Drift } from '../../src/merge/drift.ts';
-import type { Outcome, PassRequest, TableReport } from '../../src/pass-types.ts';
+import type { Outcome, PassRequest, TableReport } from '../../src/pass/types.ts';
 import { type Act, commit, LIBVIRTD } from '../commits.ts';
 
 const SETTINGS: MachineSettings = {

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { step } from '../../src/machine.ts';
 import { type Effect, initialState, type Input, type State } from '../../src/machine/types.ts';
-import type { Outcome, PassRequest } from '../../src/pass-types.ts';
+import type { Outcome, PassRequest } from '../../src/pass/types.ts';
 import { type Act, commit } from '../commits.ts';
 
 const SETTINGS = {

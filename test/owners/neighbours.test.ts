@@ -3,7 +3,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { classify, userPartOf } from '../../src/classify/classify.ts';
-import { parseOwner } from '../../src/config-owners.ts';
+import { parseOwner } from '../../src/config/owners.ts';
 import {
   isLibvirts,
   isNeighbourChain,

@@ -1,7 +1,7 @@
 // A host in memory with libvirt's chains and an admin's rules, and a world for verbs on it. Time runs by itself: what waits is
 // called in the next turn, with the clock put forward.
 
-import { OPTIONS } from '../../src/config-options.ts';
+import { OPTIONS } from '../../src/config/options.ts';
 import { type Config, readConfig } from '../../src/config.ts';
 import { openContext } from '../../src/context.ts';
 import type { Clock, Host } from '../../src/host/host.ts';

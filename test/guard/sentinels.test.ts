@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 
-import { runPass } from '../src/pass.ts';
-import type { PassRequest } from '../src/pass-types.ts';
-import { armSentinels, dropSentinels } from '../src/sentinels.ts';
-import { init } from '../src/verbs/init.ts';
-import { openWorld, type LiveWorld } from './verbs/fixture.ts';
+import { runPass } from '../../src/pass.ts';
+import type { PassRequest } from '../../src/pass/types.ts';
+import { armSentinels, dropSentinels } from '../../src/guard/sentinels.ts';
+import { init } from '../../src/verbs/init.ts';
+import { openWorld, type LiveWorld } from '../verbs/fixture.ts';
 
 const LOOK: PassRequest = {
   trigger: 'start',

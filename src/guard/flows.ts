@@ -1,8 +1,8 @@
 // Flows that left un-NATed while libvirt's NAT rules were gone stay so for the life of their conntrack entry: report
 // them, and delete them when `[libvirt] fix_conntrack = true`.
 
-import { deleteFlows, findUnNatedFlows } from './observe/conntrack.ts';
-import type { Outcome, PassContext } from './pass-types.ts';
+import { deleteFlows, findUnNatedFlows } from '../observe/conntrack.ts';
+import type { Outcome, PassContext } from '../pass/types.ts';
 
 /** After a pass that put NAT rules back. */
 export async function afterRepair(context: PassContext, outcome: Outcome, fix: boolean): Promise<void> {

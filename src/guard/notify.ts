@@ -1,7 +1,7 @@
 // sd_notify(3) through the systemd-notify program: Node has no unix datagram sockets. Once at start and stop, and half as
 // often as the watchdog wants it. Without NOTIFY_SOCKET it does nothing.
 
-import type { Host } from './host/host.ts';
+import type { Host } from '../host/host.ts';
 
 export interface Notifier {
   ready(): Promise<void>;

@@ -1,7 +1,7 @@
 // A pass in one line for the log: what, where, who, what was done, how long. Pure.
 
-import { describeDrift, type Drift } from './merge/drift.ts';
-import type { Outcome } from './pass-types.ts';
+import { describeDrift, type Drift } from '../merge/drift.ts';
+import type { Outcome } from '../pass/types.ts';
 
 /** `mended ip filter FORWARD: displaced (against libvirt); 2 edits in 7 ms; by iptables pid 12 <- libvirtd pid 3` */
 export function describeOutcome(outcome: Outcome): string {

@@ -1,18 +1,18 @@
 // Which event sources this host needs, and their health. A source that cannot run is `off` or `degraded`, with the reason.
 
-import { createBackstop, type Backstop } from './events/backstop.ts';
-import { firewalldSource } from './events/firewalld.ts';
-import { createLegacyLock } from './events/legacy-lock.ts';
-import { libvirtDbusSource, type LibvirtDbusSource } from './events/libvirt-dbus.ts';
-import { createNftMonitor } from './events/nft-monitor.ts';
-import { spoolSource } from './events/spool.ts';
-import { systemdSource } from './events/systemd.ts';
-import type { Source, SourceHandlers, SourceHealth, SourceName } from './events/types.ts';
-import type { Bus } from './host/host.ts';
-import { readAuthor } from './observe/author.ts';
-import { readFamily } from './observe/rulesets.ts';
-import type { PassContext } from './pass-types.ts';
-import { FAMILIES } from './ruleset/types.ts';
+import { createBackstop, type Backstop } from '../events/backstop.ts';
+import { firewalldSource } from '../events/firewalld.ts';
+import { createLegacyLock } from '../events/legacy-lock.ts';
+import { libvirtDbusSource, type LibvirtDbusSource } from '../events/libvirt-dbus.ts';
+import { createNftMonitor } from '../events/nft-monitor.ts';
+import { spoolSource } from '../events/spool.ts';
+import { systemdSource } from '../events/systemd.ts';
+import type { Source, SourceHandlers, SourceHealth, SourceName } from '../events/types.ts';
+import type { Bus } from '../host/host.ts';
+import { readAuthor } from '../observe/author.ts';
+import { readFamily } from '../observe/rulesets.ts';
+import type { PassContext } from '../pass/types.ts';
+import { FAMILIES } from '../ruleset/types.ts';
 
 export interface SourceOptions {
   readonly bus: Bus | undefined;

@@ -2,8 +2,8 @@
 // anew, by a load or by a script. Pure. Measured with iptables 1.8.9, both engines: -A, -D and -P keep the counters of the
 // other rules (those of a chain's policy start again with each command, so they prove nothing).
 
-import type { Classified } from './classify/classify.ts';
-import type { TableName } from './ruleset/types.ts';
+import type { Classified } from '../classify/classify.ts';
+import type { TableName } from '../ruleset/types.ts';
 
 /** Packets seen by each user rule that has seen any, by table and rule text. */
 export type RuleCounters = ReadonlyMap<TableName, ReadonlyMap<string, number>>;

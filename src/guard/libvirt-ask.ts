@@ -2,9 +2,9 @@
 // only, never broadcast (Docker and podman listen, too). Without a bus: SIGHUP, which fills chains that exist but makes
 // none (measured), so it is sent only after the empty chains and plain jumps were declared by text.
 
-import { connectionsOf, LIBVIRT_DAEMONS } from './host/bus-names.ts';
-import type { Bus, Host } from './host/host.ts';
-import { FIREWALLD_NAME, FIREWALLD_PATH } from './events/firewalld.ts';
+import { connectionsOf, LIBVIRT_DAEMONS } from '../host/bus-names.ts';
+import type { Bus, Host } from '../host/host.ts';
+import { FIREWALLD_NAME, FIREWALLD_PATH } from '../events/firewalld.ts';
 
 /** Who was asked, for the log; `nobody` with the reason when no libvirt daemon could be reached. */
 export type Asked =

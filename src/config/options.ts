@@ -105,7 +105,7 @@ export function accepts({ type }: Option, value: unknown): value is Value {
   }
 }
 
-/** Programs that mendwall does not know; config-owners.ts reads them. */
+/** Programs that mendwall does not know; owners.ts reads them. */
 const OWNERS_EXAMPLE = [
   '',
   "# A program that mendwall does not know, told by its chains or its rules' comment; as many as you need.",

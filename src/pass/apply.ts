@@ -1,16 +1,16 @@
 // The writing stage of a pass: journal first, then one transaction a table, both families side by side.
 
-import { type ApplyResult, applyFamily, type TableCommit, undo } from './apply/apply.ts';
-import { HostError } from './host/host.ts';
-import type { Seen } from './pass-observe.ts';
-import type { PassContext } from './pass-types.ts';
-import type { TableWork } from './plan/family-plan.ts';
-import type { Edit } from './plan/plan.ts';
-import { missingFrom } from './ruleset/multiset.ts';
-import { readFamily } from './observe/rulesets.ts';
-import { isSentinel } from './owners/mendwall.ts';
-import type { Chain, Family } from './ruleset/types.ts';
-import type { TargetTable } from './merge/merge.ts';
+import { type ApplyResult, applyFamily, type TableCommit, undo } from '../apply/apply.ts';
+import { HostError } from '../host/host.ts';
+import type { Seen } from './observe.ts';
+import type { PassContext } from './types.ts';
+import type { TableWork } from '../plan/family-plan.ts';
+import type { Edit } from '../plan/plan.ts';
+import { missingFrom } from '../ruleset/multiset.ts';
+import { readFamily } from '../observe/rulesets.ts';
+import { isSentinel } from '../owners/mendwall.ts';
+import type { Chain, Family } from '../ruleset/types.ts';
+import type { TargetTable } from '../merge/merge.ts';
 
 type SeenRulesets = Extract<Seen, { kind: 'rulesets' }>;
 

@@ -1,11 +1,11 @@
 // The sentinel chains are ours: made ahead of need, and taken away by a clean stop, which changes nothing else.
 
-import { isSentinel } from './owners/mendwall.ts';
-import { readFamily, RESTORE } from './observe/rulesets.ts';
-import type { PassContext } from './pass-types.ts';
-import { renderSentinelOnly } from './plan/render.ts';
-import { FAMILIES, type Family } from './ruleset/types.ts';
-import { ruleTexts, type UserPart } from './ruleset/user-part.ts';
+import { isSentinel } from '../owners/mendwall.ts';
+import { readFamily, RESTORE } from '../observe/rulesets.ts';
+import type { PassContext } from '../pass/types.ts';
+import { renderSentinelOnly } from '../plan/render.ts';
+import { FAMILIES, type Family } from '../ruleset/types.ts';
+import { ruleTexts, type UserPart } from '../ruleset/user-part.ts';
 
 /**
  * Makes the sentinel of each table that holds rules of the user's and was last read without one. Without it the first mend

@@ -1,23 +1,23 @@
 // The last stage of a pass: what it means for the memory, one line in the journal, the outcome.
 
-import { HostError } from './host/host.ts';
-import type { ChangeSummary } from './merge/decide.ts';
-import { type Drift, pendingBetween } from './merge/drift.ts';
-import { joinLost, lostDrift, type LostNeighbour, newlyLost, stillLost } from './merge/foreign-lost.ts';
-import { libvirtReference } from './merge/libvirt-reference.ts';
-import { foreignTable, lossesOf } from './merge/repair.ts';
-import type { Applied } from './pass-apply.ts';
-import type { Seen, SeenFamily } from './pass-observe.ts';
-import { countersOf } from './pass-counters.ts';
-import type { Outcome, PassContext, PassRequest, TableReport } from './pass-types.ts';
-import type { FamilyWork, TableWork, Waiting } from './plan/family-plan.ts';
-import type { Memory } from './record/memory.ts';
-import { printNeighbourPart } from './ruleset/part-text.ts';
-import { renderEdit } from './plan/render.ts';
-import { isLibvirtJump } from './owners/libvirt-shapes.ts';
-import { FAMILIES, type Family } from './ruleset/types.ts';
-import { missingFrom } from './ruleset/multiset.ts';
-import { ruleTexts, sameUserPart, type UserPart } from './ruleset/user-part.ts';
+import { HostError } from '../host/host.ts';
+import type { ChangeSummary } from '../merge/decide.ts';
+import { type Drift, pendingBetween } from '../merge/drift.ts';
+import { joinLost, lostDrift, type LostNeighbour, newlyLost, stillLost } from '../merge/foreign-lost.ts';
+import { libvirtReference } from '../merge/libvirt-reference.ts';
+import { foreignTable, lossesOf } from '../merge/repair.ts';
+import type { Applied } from './apply.ts';
+import type { Seen, SeenFamily } from './observe.ts';
+import { countersOf } from './counters.ts';
+import type { Outcome, PassContext, PassRequest, TableReport } from './types.ts';
+import type { FamilyWork, TableWork, Waiting } from '../plan/family-plan.ts';
+import type { Memory } from '../record/memory.ts';
+import { printNeighbourPart } from '../ruleset/part-text.ts';
+import { renderEdit } from '../plan/render.ts';
+import { isLibvirtJump } from '../owners/libvirt-shapes.ts';
+import { FAMILIES, type Family } from '../ruleset/types.ts';
+import { missingFrom } from '../ruleset/multiset.ts';
+import { ruleTexts, sameUserPart, type UserPart } from '../ruleset/user-part.ts';
 
 type SeenRulesets = Extract<Seen, { kind: 'rulesets' }>;
 

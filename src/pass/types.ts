@@ -1,16 +1,16 @@
 // What a pass is asked, what it works with, and what it answers.
 
-import type { ChangeSummary, DecisionKind } from './merge/decide.ts';
-import type { Drift } from './merge/drift.ts';
-import type { Host } from './host/host.ts';
-import type { EngineReader } from './observe/engine.ts';
-import type { RuleCounters } from './pass-counters.ts';
-import type { Settings } from './plan/family-plan.ts';
-import type { Journal } from './record/journal.ts';
-import type { Memory, MemoryFiles } from './record/memory.ts';
-import type { Network } from './ruleset/network.ts';
-import type { Family, TableName } from './ruleset/types.ts';
-import type { UserPart } from './ruleset/user-part.ts';
+import type { ChangeSummary, DecisionKind } from '../merge/decide.ts';
+import type { Drift } from '../merge/drift.ts';
+import type { Host } from '../host/host.ts';
+import type { EngineReader } from '../observe/engine.ts';
+import type { RuleCounters } from './counters.ts';
+import type { Settings } from '../plan/family-plan.ts';
+import type { Journal } from '../record/journal.ts';
+import type { Memory, MemoryFiles } from '../record/memory.ts';
+import type { Network } from '../ruleset/network.ts';
+import type { Family, TableName } from '../ruleset/types.ts';
+import type { UserPart } from '../ruleset/user-part.ts';
 
 export type Mode = 'observe' | 'merge';
 

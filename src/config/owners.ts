@@ -10,11 +10,11 @@
 // Guarantees: every problem says which entry and key, what was expected, what was found; a description cannot take what is
 // libvirt's, mendwall's or a built-in chain's.
 
-import { escaped } from './owners/claim-neighbours.ts';
-import { neighbour } from './owners/neighbour.ts';
-import { OWNERS, ownerOfChain } from './owners/index.ts';
-import type { Neighbour } from './owners/types.ts';
-import { didYouMean } from './nearest.ts';
+import { escaped } from '../owners/claim-neighbours.ts';
+import { neighbour } from '../owners/neighbour.ts';
+import { OWNERS, ownerOfChain } from '../owners/index.ts';
+import type { Neighbour } from '../owners/types.ts';
+import { didYouMean } from '../nearest.ts';
 
 /** A problem of one entry; `key` is undefined where the entry as a whole is meant. */
 export interface OwnerProblem {

@@ -1,17 +1,17 @@
 // The first stage of a pass: read the live rules and what is known around them, and say whose each is.
 
-import { type Classified, classify } from './classify/classify.ts';
-import type { ResultEvidence } from './merge/decide.ts';
-import { misprintedRule } from './observe/native-rules.ts';
-import { readLibvirtNetworks, tellProblems } from './observe/networks.ts';
-import { type FamilyRead, readFamily } from './observe/rulesets.ts';
-import { restarted } from './pass-counters.ts';
-import type { PassContext, PassRequest } from './pass-types.ts';
-import { sameUserRules } from './classify/same.ts';
-import type { Network } from './ruleset/network.ts';
-import { isLibvirts } from './owners/index.ts';
-import { isSentinel } from './owners/mendwall.ts';
-import { FAMILIES, type Family, type Ruleset, type TableName } from './ruleset/types.ts';
+import { type Classified, classify } from '../classify/classify.ts';
+import type { ResultEvidence } from '../merge/decide.ts';
+import { misprintedRule } from '../observe/native-rules.ts';
+import { readLibvirtNetworks, tellProblems } from '../observe/networks.ts';
+import { type FamilyRead, readFamily } from '../observe/rulesets.ts';
+import { restarted } from './counters.ts';
+import type { PassContext, PassRequest } from './types.ts';
+import { sameUserRules } from '../classify/same.ts';
+import type { Network } from '../ruleset/network.ts';
+import { isLibvirts } from '../owners/index.ts';
+import { isSentinel } from '../owners/mendwall.ts';
+import { FAMILIES, type Family, type Ruleset, type TableName } from '../ruleset/types.ts';
 
 export interface SeenFamily {
   readonly family: Family;

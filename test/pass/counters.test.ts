@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 
-import { classify } from '../src/classify/classify.ts';
-import { countersOf, restarted } from '../src/pass-counters.ts';
-import { parseDocument } from '../src/ruleset/iptables/parse.ts';
+import { classify } from '../../src/classify/classify.ts';
+import { countersOf, restarted } from '../../src/pass/counters.ts';
+import { parseDocument } from '../../src/ruleset/iptables/parse.ts';
 
 const table = (name: string, rules: string): string => `*${name}\n:INPUT ACCEPT [0:0]\n${rules}COMMIT\n`;
 const seen = (text: string) => classify(parseDocument(text, 'ip', 'test').ruleset, undefined, undefined);
