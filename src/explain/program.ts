@@ -69,12 +69,12 @@ export type Action =
   /** May do anything: accept, drop, go on. */
   | { readonly kind: 'unknown'; readonly why: string };
 
-/** `to` addresses and ports: undefined when they are not a single one. */
+/** `kept` leaves the address or the port as it is; undefined: one out of several, or one that is found out then. */
 export interface Translate {
   readonly kind: 'translate';
   readonly how: 'dnat' | 'snat' | 'masquerade' | 'redirect';
-  readonly address?: Value | undefined;
-  /** The new port; `kept` leaves the port as it is. */
+  /** Of dnat and snat. */
+  readonly address?: Value | 'kept' | undefined;
   readonly port: number | 'kept' | undefined;
 }
 

@@ -89,9 +89,9 @@ function readCounts(world: PacketWorld, engine: string): Counts {
   for (const { rule } of listing.nftables) {
     if (rule === undefined) continue;
     const chain = `${rule.family} ${rule.table} ${rule.chain}`;
-    const counter = rule.expr.find((each) => each.counter != null)?.counter;
+    const counter = rule.expr.find((each) => each.counter !== undefined && each.counter !== null)?.counter;
     const index = place(chain);
-    if (counter != null) counts.set(`${chain} ${index}`, counter.packets);
+    if (counter !== undefined && counter !== null) counts.set(`${chain} ${index}`, counter.packets);
   }
   if (engine === 'legacy') for (const family of FAMILIES) readLegacy(world, family, place, counts);
   return counts;
