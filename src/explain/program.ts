@@ -41,6 +41,8 @@ export interface CompiledChain {
 export interface CompiledRule {
   /** As printed, without counters and handle. */
   readonly text: string;
+  /** Must hold for the rule to match; also one of the steps. Where it fails, the steps need not be compiled. */
+  readonly guard?: Predicate | undefined;
   /** From left to right. A rule without a verdict at its end goes on with the next rule. */
   readonly steps: readonly Step[];
 }

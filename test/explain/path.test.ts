@@ -119,6 +119,13 @@ describe('translation', () => {
     expect(ask(program, answer, 'forward').verdict).toBe('drop');
   });
 
+  it('is not undone for an answer that is not tracked: it stays with the host', () => {
+    const raw = iptables(['-A PREROUTING -j CT --notrack'], { table: 'raw' });
+    const answer = { ...SSH, dst: '192.0.2.1', ctState: 'established' as const, rewrite: { dst: '192.168.122.50' } };
+    const program = joinPrograms([raw, iptables(['-A INPUT -j REJECT', '-A FORWARD -j DROP'])]);
+    expect(ask(program, answer, 'forward', HOST).verdict).toBe('reject');
+  });
+
   it('leaves unknown what it chooses itself', () => {
     const snat = iptables(['-A POSTROUTING -j SNAT --to-source 10.0.0.1-10.0.0.9:1024-2000'], { table: 'nat' });
     const last = ask(snat, { ...SSH, oif: 'eth1' }, 'forward').endings.at(-1)?.packet;

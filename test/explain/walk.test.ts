@@ -109,6 +109,18 @@ describe('what depends', () => {
     ).toBe('drop');
   });
 
+  it('leaves the rules behind it in doubt, when it may have ended the chain', () => {
+    const answer = ask(iptables(['-A INPUT -m limit --limit 5/min -j ACCEPT', '-A INPUT -j LOG']), SSH);
+    expect(answer.trace.map(({ certain }) => certain)).toEqual([false, false]);
+  });
+
+  it('is an nft match only as far as the next statement: a mark set behind it is not swallowed', () => {
+    const marked = nft(['numgen random mod 2 0 meta mark set 0x1', 'meta mark 0x1 drop']);
+    expect(ask(marked, SSH).verdict).toBe('depends');
+    expect(ask(nft(['numgen random mod 2 0 meta mark set 0x1', 'meta mark 0x2 drop']), SSH).verdict).toBe('depends');
+    expect(ask(nft(['numgen random mod 2 0 meta mark set 0x1', 'tcp dport 22 drop']), SSH).verdict).toBe('drop');
+  });
+
   it('takes no more than a visit of each rule', () => {
     const unsure = Array.from({ length: 2000 }, (_, at) => `-A INPUT -m recent --rcheck --name n${at} -j DROP`);
     const answer = ask(iptables(unsure), SSH);
@@ -195,6 +207,15 @@ describe('conntrack', () => {
     expect(ask(compileNft(rules), PING).verdict).toBe('accept');
     const maybe = rules.replace('notrack', 'limit rate 1/second notrack');
     expect(ask(compileNft(maybe), SSH).verdict).toBe('depends');
+  });
+
+  it('without an entry has no mark to read or to set', () => {
+    const untracked = { ...SSH, ctState: 'untracked' as const, mark: 7 };
+    expect(
+      ask(iptables(['-A INPUT -j CONNMARK --restore-mark', '-A INPUT -m mark --mark 0x7 -j DROP']), untracked).verdict,
+    ).toBe('drop');
+    expect(ask(nft(['meta mark set ct mark drop']), untracked).verdict).toBe('accept');
+    expect(ask(nft(['meta mark set ct mark drop']), SSH).verdict).toBe('drop');
   });
 
   it('keeps an entry that is there: notrack is too late then', () => {
