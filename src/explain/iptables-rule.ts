@@ -6,7 +6,8 @@
 
 import type { Chain, Ruleset } from '../ruleset/types.ts';
 import { compileContext, type CompileContext, type Facts } from './facts.ts';
-import { matchOf } from './iptables-match.ts';
+import { all, type Predicate } from './expression.ts';
+import { matchOf, ownOption } from './iptables-match.ts';
 import { targetAction } from './iptables-target.ts';
 import { ruleWords } from './iptables-words.ts';
 import type { BaseChain, CompiledChain, CompiledRule, Hook, Program, Step } from './program.ts';
@@ -28,18 +29,36 @@ const SEATS: Readonly<Record<string, ReadonlyMap<string, Seat>>> = {
   security: new Map(hooks(50, 'input', 'forward', 'output')),
 };
 
-/** Compiles one rule, `-A CHAIN ...`. */
+/** Compiles one rule, `-A CHAIN ...`: its first option at once, the rest when a packet passes that. */
 export function compileIptablesRule(text: string, context: CompileContext): CompiledRule {
+  let steps: readonly Step[] | undefined;
+  return {
+    text,
+    guard: firstOption(text, context),
+    get steps() {
+      steps ??= compileSteps(text, context);
+      return steps;
+    },
+  };
+}
+
+/** `-A INPUT -s 10.0.0.1/32 -p tcp ...`: what `-s` says. Undefined where the rule begins otherwise. */
+function firstOption(text: string, context: CompileContext): Predicate | undefined {
+  const start = text.indexOf(' ', 3) + 1;
+  // `-s `, `-d `, `-i `, `-o `, `-p `
+  if (start === 0 || text[start] !== '-' || text[start + 2] !== ' ') return undefined;
+  const name = text.slice(start, start + 2);
+  const end = text.indexOf(' ', start + 3);
+  return end === -1 ? undefined : ownOption(name, text.slice(start + 3, end), context);
+}
+
+function compileSteps(text: string, context: CompileContext): readonly Step[] {
   const { segments, target } = ruleWords(text);
-  const steps: Step[] = [];
-  for (const segment of segments) {
-    if (segment.options.length === 0 && segment.match === '') continue;
-    const test = matchOf(segment, context);
-    if (test.kind !== 'always') steps.push({ kind: 'match', test });
-  }
+  const test = all(segments.map((segment) => matchOf(segment, context)));
   const action = targetAction(target, context);
+  const steps: Step[] = test.kind === 'always' ? [] : [{ kind: 'match', test }];
   if (action !== undefined) steps.push(action);
-  return { text, steps };
+  return steps;
 }
 
 /** The base chains of one family. Tables and chains that iptables does not know are never reached, as in the kernel. */
@@ -60,6 +79,14 @@ export function compileIptables(ruleset: Ruleset, facts: Facts = {}): Program {
   return { baseChains, unseen: [] };
 }
 
+/** Its rules are compiled when a packet first comes there: most packets see few of the chains. */
 function compileChain(chain: Chain, context: CompileContext): CompiledChain {
-  return { name: chain.name, rules: chain.rules.map(({ text }) => compileIptablesRule(text, context)) };
+  let rules: readonly CompiledRule[] | undefined;
+  return {
+    name: chain.name,
+    get rules() {
+      rules ??= chain.rules.map(({ text }) => compileIptablesRule(text, context));
+      return rules;
+    },
+  };
 }

@@ -71,7 +71,9 @@ function translated(how: 'dnat' | 'snat', text: string | undefined, { family }: 
   const groups = bare ? { plain: text } : DESTINATION.exec(text ?? '')?.groups;
   const address = groups?.['boxed'] ?? groups?.['plain'] ?? '';
   const port = text === undefined ? undefined : portOf(groups?.['ports']);
-  return { kind: 'translate', how, address: addressValue(family, address), port };
+  // `:2222` names a port only.
+  const target = address === '' && port !== undefined ? 'kept' : addressValue(family, address);
+  return { kind: 'translate', how, address: target, port };
 }
 
 /** Without a text the port is kept; of a range, nobody knows which one. */

@@ -126,8 +126,10 @@ function natTarget(text: string): Pick<Translate, 'address' | 'port'> {
   if (v6 !== undefined) return { address: v6, port: 'kept' };
   const groups = TARGET.exec(text)?.groups;
   if (groups === undefined) return { address: undefined, port: undefined };
-  const address: Value | undefined =
-    groups['boxed'] === undefined ? addressValue('ip', groups['plain'] ?? '') : addressValue('ip6', groups['boxed']);
+  const { boxed, plain } = groups;
+  const named: Value | undefined = boxed === undefined ? addressValue('ip', plain ?? '') : addressValue('ip6', boxed);
+  // `:2222` names a port only.
+  const address = boxed === undefined && plain === undefined ? 'kept' : named;
   const port = groups['port'];
   return { address, port: port === undefined ? 'kept' : numberOf(port) };
 }

@@ -41,6 +41,8 @@ export interface CompiledChain {
 export interface CompiledRule {
   /** As printed, without counters and handle. */
   readonly text: string;
+  /** Must hold for the rule to match; also one of the steps. Where it fails, the steps need not be compiled. */
+  readonly guard?: Predicate | undefined;
   /** From left to right. A rule without a verdict at its end goes on with the next rule. */
   readonly steps: readonly Step[];
 }
@@ -69,12 +71,12 @@ export type Action =
   /** May do anything: accept, drop, go on. */
   | { readonly kind: 'unknown'; readonly why: string };
 
-/** `to` addresses and ports: undefined when they are not a single one. */
+/** `kept` leaves the address or the port as it is; undefined: one out of several, or one that is found out then. */
 export interface Translate {
   readonly kind: 'translate';
   readonly how: 'dnat' | 'snat' | 'masquerade' | 'redirect';
-  readonly address?: Value | undefined;
-  /** The new port; `kept` leaves the port as it is. */
+  /** Of dnat and snat. */
+  readonly address?: Value | 'kept' | undefined;
   readonly port: number | 'kept' | undefined;
 }
 

@@ -13,17 +13,21 @@ export type AddressOf = (dev: string | undefined, family: Packet['family']) => V
 export function translate(packet: Packet, action: Translate, hook: Hook, addressOf: AddressOf): Packet {
   switch (action.how) {
     case 'dnat':
-      return withDestination(packet, action.address, newPort(action, packet.dport));
+      return withDestination(packet, newAddress(action, packet.daddr), newPort(action, packet.dport));
     case 'redirect': {
       const loopback = packet.family === 'ip' ? 0x7f000001 : 1n;
       const address = hook === 'output' ? loopback : addressOf(packet.iif, packet.family);
       return { ...withDestination(packet, address, newPort(action, packet.dport)), redirected: true };
     }
     case 'snat':
-      return withSource(packet, action.address, action);
+      return withSource(packet, newAddress(action, packet.saddr), action);
     case 'masquerade':
       return withSource(packet, addressOf(packet.oif, packet.family), action);
   }
+}
+
+function newAddress(action: Translate, address: Value | undefined): Value | undefined {
+  return action.address === 'kept' ? address : action.address;
 }
 
 function newPort(action: Translate, port: number | undefined): number | undefined {

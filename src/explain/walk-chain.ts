@@ -35,6 +35,8 @@ interface Scope {
   readonly base: BaseChain;
   readonly gathered: Gathered;
   readonly addressOf: AddressOf;
+  /** The chains the packet is in, outermost first. */
+  readonly stack: string[];
 }
 
 /** Where a rule sends its packet: to the next rule, back to the calling chain; an ending is in `gathered`. */
@@ -45,7 +47,7 @@ interface Ways {
 
 /** Walks a base chain. Every way out of it, the policy included, is appended to `gathered.endings`. */
 export function walkBaseChain(base: BaseChain, flow: Flow, gathered: Gathered, addressOf: AddressOf): void {
-  const scope: Scope = { base, gathered, addressOf };
+  const scope: Scope = { base, gathered, addressOf, stack: [base.chain.name] };
   const end = walkChain(scope, base.chain, flow, 0);
   if (end === undefined) return;
   const place = placeOf(scope, base.chain);
@@ -79,6 +81,7 @@ function either(a: Flow | undefined, b: Flow | undefined): Flow | undefined {
 
 function runRule(scope: Scope, chain: CompiledChain, index: number, entry: Flow, depth: number): Ways {
   const rule = chain.rules[index] as CompiledRule;
+  if (rule.guard !== undefined && holds(rule.guard, entry.packet) === false) return { stay: entry };
   const { gathered } = scope;
   const endingsBefore = gathered.endings.length;
   const whys: string[] = [];
@@ -224,8 +227,12 @@ function endAnyhow({ base, gathered }: Scope, place: Place, { packet }: Flow, wh
 function runJump(scope: Scope, kind: 'jump' | 'goto', name: string, flow: Flow, place: Place, depth: number): Ways {
   const callee = scope.base.chains.get(name);
   if (callee === undefined) return { stay: endAnyhow(scope, place, flow, [`chain ${name} is not in the ruleset`]) };
-  if (depth >= MAX_DEPTH) return { stay: endAnyhow(scope, place, flow, ['the jumps nest too deep, or in a circle']) };
+  if (depth >= MAX_DEPTH) return { stay: endAnyhow(scope, place, flow, ['the jumps nest too deep']) };
+  // The kernel loads no circle; a text may hold one.
+  if (scope.stack.includes(name)) return { stay: endAnyhow(scope, place, flow, ['the jumps go in a circle']) };
+  scope.stack.push(name);
   const after = walkChain(scope, callee, flow, depth + 1);
+  scope.stack.pop();
   return kind === 'jump' ? { stay: after } : { leave: after };
 }
 

@@ -172,11 +172,9 @@ function walkNatChains(
     const start = gathered.endings.length;
     walkBaseChain(base, now, gathered, addressOf);
     const endings: readonly Ending[] = gathered.endings.slice(start);
+    const others = endings.filter((ending) => ending.translated !== true);
     translated.push(...endings.filter((ending) => ending.translated === true));
-    now = passing(
-      endings.filter((ending) => ending.translated !== true),
-      now.certain,
-    );
+    now = passing(others, now.certain && others.length === endings.length);
   }
   const done = passing(translated, entry.certain);
   if (now === undefined || done === undefined) return now ?? done;

@@ -89,7 +89,7 @@ function readCounts(world: PacketWorld, engine: string): Counts {
   for (const { rule } of listing.nftables) {
     if (rule === undefined) continue;
     const chain = `${rule.family} ${rule.table} ${rule.chain}`;
-    const counter = rule.expr.find((each) => each.counter !== null && each.counter !== undefined)?.counter;
+    const counter = rule.expr.find((each) => each.counter !== undefined && each.counter !== null)?.counter;
     const index = place(chain);
     if (counter !== undefined && counter !== null) counts.set(`${chain} ${index}`, counter.packets);
   }
