@@ -135,6 +135,17 @@ describe('a pass', () => {
     expect(await room.pass(heard({}))).toMatchObject({ kind: 'unchanged', changed: false });
   });
 
+  it('leaves a user rule out of a chain of libvirt’s when a person deleted it there, though it was the only one', async () => {
+    const room = await bench();
+    const rule = 'LIBVIRT_FWI -s 203.0.113.0/24 -j ACCEPT';
+    room.admin(`iptables -I ${rule}`);
+    await room.pass(heard({ byOther: true }));
+    room.admin(`iptables -D ${rule}`);
+    await room.pass(heard({ byOther: true }));
+    expect(room.live()).not.toContain(rule);
+    expect(await room.pass(heard({}))).toMatchObject({ kind: 'unchanged', changed: false });
+  });
+
   it('that looks at one table says nothing of the tables it did not read', async () => {
     const room = await bench();
     const outcome = await room.pass({ ...heard({}), scope: [{ family: 'ip', table: 'mangle' }], burstOver: false });

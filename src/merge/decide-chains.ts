@@ -1,7 +1,7 @@
 // The rows of the design's table that are decided chain by chain: wipes, damage by a neighbour, and what stays `pending`. Pure.
 
 import { isLibvirts, isLeftToUser } from '../owners/index.ts';
-import { countRules, ruleTexts, type UserChain, type UserTable } from '../ruleset/user-part.ts';
+import { countRules, ruleTexts, type UserTable } from '../ruleset/user-part.ts';
 import type { Decision, Situation } from './decide.ts';
 import type { ChainDifference, Difference } from './difference.ts';
 import { restoredChain, takeLive } from './next-table.ts';
@@ -13,9 +13,6 @@ export function decideChains(situation: Situation, wish: UserTable, live: UserTa
   const tableWiped = isTableWiped(situation, wish, live, difference);
   const verdicts = new Map<string, ChainVerdict>();
   const chains = new Map(takeLive(situation, wish, live).chains);
-  for (const name of wish.chains.keys())
-    if (!chains.has(name) && wish.chains.get(name)?.policy === 'foreign')
-      chains.set(name, wish.chains.get(name) as UserChain);
   for (const chain of difference.chains) {
     const verdict = tableWiped ? 'wipe' : chainVerdict(situation, chain, wish, live);
     verdicts.set(chain.name, verdict);
