@@ -229,7 +229,7 @@ async function loadKnown(state: StateFiles, boot: string, memory: Memory, notes:
     else notes.push(`the neighbours' last complete part cannot be read: ${parsed.problems[0]?.message}`);
   }
   memory.known = parts;
-  memory.lost = known.value.lost ?? [];
+  if (known.value.lost !== undefined && known.value.lost.length > 0) memory.lost = known.value.lost;
 }
 
 /** Both families' user part from text; a family that cannot be read is empty, with a note. */
