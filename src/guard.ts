@@ -8,10 +8,10 @@ import { byOf, isStillOver, mayRepair } from './machine/passes.ts';
 import { type Effect, initialState, type Input, type MachineSettings, type State } from './machine/types.ts';
 import { askLibvirtToRebuild } from './guard/libvirt-ask.ts';
 import type { GuardEvent, SourceHealth } from './events/types.ts';
-import { isLibvirts, ownerOfChain } from './owners/index.ts';
 import { HostError, type Timer } from './host/host.ts';
-import { SENTINEL } from './owners/mendwall.ts';
-import { describeLeft, describeOutcome } from './guard/outcome-text.ts';
+import { concernsLibvirt, isOwn } from './guard/own-commits.ts';
+import { outcomeReporter } from './guard/report.ts';
+import { failedOutcome } from './pass/outcome.ts';
 import { runPass } from './pass.ts';
 import type { Outcome, PassContext, PassRequest } from './pass/types.ts';
 import { countRules, type UserPart } from './ruleset/user-part.ts';
@@ -65,7 +65,7 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
   let state: State = initialState({ ...options, events: true });
   let queue: Promise<void> = Promise.resolve();
   let lastOutcome: Outcome | undefined;
-  let lastComplaint = '';
+  const report = outcomeReporter(log);
   let passes = 0;
   let stopped = false;
   let knownWish: unknown;
@@ -139,10 +139,10 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
       await afterRepair(context, done, options.fixConntrack);
     } catch (error) {
       // A file that cannot be written or read is told once, with the outcome; anything else is a fault of ours.
-      if (done === undefined && error instanceof HostError) done = { ...FAILED(request), why: error.message };
+      if (done === undefined && error instanceof HostError) done = { ...failedOutcome(request), why: error.message };
       else log.write('error', `the pass failed: ${error instanceof Error ? error.message : String(error)}`);
     }
-    const outcome = done ?? FAILED(request);
+    const outcome = done ?? failedOutcome(request);
     report(outcome, request);
     lastOutcome = outcome;
     // What a hanging program cost says nothing about the next check.
@@ -153,37 +153,6 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
     // At rest, so that the next mend is one read and one commit.
     if (request.mode === 'merge' && request.scope === undefined && request.burstOver && !failed)
       await armSentinels(context);
-  }
-
-  /** One line an event; the same complaint once. */
-  function report(outcome: Outcome, request: PassRequest): void {
-    const text = describeOutcome(outcome);
-    if (outcome.kind === 'mended') log.write('notice', text);
-    else if (outcome.kind === 'failed' || outcome.kind === 'unreadable') complain('error', text);
-    else if (outcome.kind === 'would-mend') complain('warning', text);
-    else if (outcome.adopted !== undefined) log.write('notice', text);
-    else log.write('debug', `${request.trigger}: ${text}`);
-    if (request.burstOver && outcome.kind !== 'would-mend') complainOfDrift(outcome);
-  }
-
-  function complainOfDrift(outcome: Outcome): void {
-    const left = outcome.drift.filter(
-      (drift) =>
-        drift.kind === 'waiting' ||
-        drift.kind === 'replaced' ||
-        drift.kind === 'stale' ||
-        drift.kind === 'shadowed' ||
-        (drift.kind.startsWith('foreign-') && !isLibvirts(drift.owner)),
-    );
-    if (left.length === 0) return;
-    const held = left.some((drift) => drift.kind === 'waiting' && / -j (?:DROP|REJECT)/.test(drift.text));
-    complain(held ? 'error' : 'warning', describeLeft({ ...outcome, drift: left }).join('; '));
-  }
-
-  function complain(level: 'warning' | 'error', text: string): void {
-    const shape = text.replace(/ in \d+ ms|pid \d+/g, '');
-    if (shape !== lastComplaint) log.write(level, text);
-    lastComplaint = shape;
   }
 
   function tellFacts(): void {
@@ -261,49 +230,10 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
   };
 }
 
-/**
- * Our own commits are known by the sentinel chain they make; each is heard once, since an old `iptables-save` dump that
- * somebody loads may hold it, too. The first line of ours names the sentinel that goes; when others take it away, too,
- * their commit tells.
- */
-function isOwn({ ownSentinels }: PassContext, event: GuardEvent): boolean {
-  if (event.kind === 'touched') return event.chain !== undefined && SENTINEL.test(event.chain);
-  if (event.kind !== 'commit' || event.commit.changes.some((change) => change.deletesTable)) return false;
-  const heard = event.commit.changes
-    .flatMap((change) => change.chainsAdded)
-    .filter((chain) => ownSentinels.delete(chain));
-  return heard.length > 0;
-}
-
-/** Networks may have come or gone: the fast lane reads their definitions again. */
-function concernsLibvirt(event: GuardEvent): boolean {
-  if (event.kind === 'touched') return event.chain !== undefined && isLibvirts(ownerOfChain(event.chain));
-  return event.kind === 'network' || event.kind === 'hook';
-}
-
 function chainsWithUserRules(part: UserPart): string[] {
   return [...part.tables.values()].flatMap((table) =>
     [...table.chains.values()]
       .filter((chain) => chain.items.some((item) => item.kind === 'rule'))
       .map((chain) => `${part.family} ${table.name} ${chain.name}`),
   );
-}
-
-function FAILED(request: PassRequest): Outcome {
-  return {
-    kind: 'failed',
-    trigger: request.trigger,
-    changed: false,
-    tables: [],
-    drift: [],
-    mended: [],
-    adopted: undefined,
-    dropped: [],
-    kept: [],
-    why: 'internal error',
-    by: request.by,
-    rounds: 0,
-    durationMs: 0,
-    committedMs: undefined,
-  };
 }
