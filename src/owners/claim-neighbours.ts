@@ -16,6 +16,8 @@ export interface NeighbourClaims {
   ownerOfChain(name: string): OwnerId | undefined;
 }
 
+const BASE_CHAIN = /^(?:INPUT|OUTPUT|FORWARD|PREROUTING|POSTROUTING)$/;
+
 interface ChainSign {
   readonly owner: Neighbour;
   readonly sign: OwnChain;
@@ -45,6 +47,7 @@ export function neighbourClaims(neighbours: readonly Neighbour[]): NeighbourClai
       for (const owner of whole) claimTable(view, sheet, owner);
     },
     ownerOfChain: (name) => {
+      if (BASE_CHAIN.test(name)) return undefined; // `IN*` of the configuration
       const found = signs(name, undefined);
       return found === undefined || found.sign.users !== undefined ? undefined : found.owner.id;
     },

@@ -316,6 +316,16 @@ describe('the data', () => {
 describe('an owner that the configuration describes', () => {
   afterEach(() => useConfiguredOwners([]));
 
+  it('has no built-in chain, though its name’s beginning fits one', () => {
+    const { owner } = parseOwner({ name: 'acme-agent', chains: ['IN*'] }, []);
+    useConfiguredOwners(owner === undefined ? [] : [owner]);
+    expect([ownerOfChain('INPUT'), ownerOfChain('INPUT2'), ownerOfChain('IN_ACME')]).toEqual([
+      undefined,
+      'acme-agent',
+      'acme-agent',
+    ]);
+  });
+
   it('is known by its chains and comment like any other, and is gone with the configuration', () => {
     const { owner, problems } = parseOwner(
       {
