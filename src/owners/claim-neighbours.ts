@@ -5,6 +5,7 @@
 // leaves to the user only the owner's own texts are claimed.
 
 import { targetOf, words } from '../ruleset/iptables/lex.ts';
+import { countTexts } from '../ruleset/multiset.ts';
 import { type Chain, isBuiltin } from '../ruleset/types.ts';
 import type { OwnerId } from '../ruleset/user-part.ts';
 import type { ClaimSheet, Neighbour, OwnChain, OwnerView, OwnPair, OwnRule, OwnSet } from './types.ts';
@@ -14,6 +15,8 @@ export interface NeighbourClaims {
   /** Whose chain this is by its name alone; undefined for chains left to the user, and names that need more evidence. */
   ownerOfChain(name: string): OwnerId | undefined;
 }
+
+const BASE_CHAIN = /^(?:INPUT|OUTPUT|FORWARD|PREROUTING|POSTROUTING)$/;
 
 interface ChainSign {
   readonly owner: Neighbour;
@@ -26,6 +29,7 @@ export function neighbourClaims(neighbours: readonly Neighbour[]): NeighbourClai
   const rules = ruleSigns(neighbours);
   const sets = neighbours.flatMap((owner) => (owner.sets ?? []).map((set) => ({ owner, set })));
   const pairs = neighbours.flatMap((owner) => (owner.pairs === undefined ? [] : [{ owner, pair: owner.pairs }]));
+  const unmarked = new Set([...sets, ...pairs].map(({ owner }) => owner.id));
   const whole = neighbours.filter((owner) => owner.wholeTable !== undefined);
   return {
     claim(view, sheet) {
@@ -39,9 +43,11 @@ export function neighbourClaims(neighbours: readonly Neighbour[]): NeighbourClai
       for (const chain of view.table.chains.values()) claimChain(view, sheet, chain, own, rules);
       for (const { owner, set } of sets) if (set.table === view.table.name) claimSet(view, sheet, owner, set);
       for (const { owner, pair } of pairs) if (pair.table === view.table.name) claimPairs(view, sheet, owner, pair);
+      claimKnown(view, sheet, unmarked);
       for (const owner of whole) claimTable(view, sheet, owner);
     },
     ownerOfChain: (name) => {
+      if (BASE_CHAIN.test(name)) return undefined; // `IN*` of the configuration
       const found = signs(name, undefined);
       return found === undefined || found.sign.users !== undefined ? undefined : found.owner.id;
     },
@@ -175,6 +181,29 @@ function claimPairs({ table }: OwnerView, sheet: ClaimSheet, owner: Neighbour, p
     if (!pair.both.every((way) => rules.some(({ text }) => way.test(text)))) continue;
     for (const { index } of rules)
       sheet.rule(pair.chain, index, { owner: owner.id, evidence: `${pair.evidence} ${name}` });
+  }
+}
+
+/**
+ * While a program takes its unmarked lines away one by one (`lxc-net stop`, a Xen guest's end), those that it had at the last
+ * complete read stay its own: taken for the user's, each would be put back as soon as the program deletes it.
+ */
+function claimKnown({ table, known }: OwnerView, sheet: ClaimSheet, owners: ReadonlySet<OwnerId>): void {
+  if (owners.size === 0) return;
+  for (const [name, { rules }] of known?.tables.get(table.name) ?? []) {
+    const before = rules.filter((rule) => owners.has(rule.owner));
+    const live = table.chains.get(name)?.rules ?? [];
+    if (before.length === 0 || live.length === 0) continue;
+    const left = countTexts(before.map((rule) => rule.text));
+    const unclaimed = live.map((rule, index) => ({ text: rule.text, index, claimed: sheet.claimed(name, index) }));
+    for (const { text } of unclaimed.filter(({ claimed }) => claimed)) left.set(text, (left.get(text) ?? 0) - 1);
+    for (const { text, index } of unclaimed.filter(({ claimed }) => !claimed)) {
+      const copies = left.get(text) ?? 0;
+      if (copies <= 0) continue;
+      left.set(text, copies - 1);
+      const owner = before.find((rule) => rule.text === text)?.owner as OwnerId;
+      sheet.rule(name, index, { owner, evidence: 'as at the last complete read' });
+    }
   }
 }
 

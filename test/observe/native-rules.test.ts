@@ -11,6 +11,13 @@ const FOREIGN = [
   '{"match":{"op":"==","left":{"payload":{"protocol":"ip","field":"saddr"}},"right":{"range":["10.2.2.1","10.2.2.9"]}}}',
   '{"vmap":{"key":{"payload":{"protocol":"tcp","field":"dport"}},"data":{"set":[[22,{"accept":null}],[23,{"drop":null}]]}}}',
   '{"match":{"op":"==","left":{"concat":[{"payload":{"protocol":"ip","field":"saddr"}}]},"right":{"set":[{"concat":["10.1.1.1"]}]}}}',
+  '{"match":{"op":"==","left":{"payload":{"protocol":"udp","field":"length"}},"right":40}}',
+  '{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"window"}},"right":5}}',
+  '{"match":{"op":"==","left":{"payload":{"protocol":"icmp","field":"code"}},"right":"port-unreachable"}}',
+  '{"match":{"op":"==","left":{"payload":{"protocol":"ip","field":"protocol"}},"right":{"range":[6,17]}}}',
+  '{"match":{"op":"<","left":{"payload":{"protocol":"ip","field":"saddr"}},"right":"10.0.0.5"}}',
+  '{"match":{"op":"==","left":{"payload":{"base":"ih","offset":0,"len":8}},"right":6}}',
+  '{"mangle":{"key":{"payload":{"protocol":"ip","field":"ttl"}},"value":5}}',
 ];
 /** What iptables 1.8.9 itself makes of -m multiport, iprange, --dport 80:90, --mark 5/7, --tcp-flags. */
 const OWN = [
@@ -20,6 +27,10 @@ const OWN = [
   '{"match":{"op":"==","left":{"&":[{"meta":{"key":"mark"}},7]},"right":5}}',
   '{"match":{"op":"==","left":{"&":[{"payload":{"protocol":"tcp","field":"flags"}},["syn","rst"]]},"right":"syn"}}',
   '{"match":{"op":"in","left":{"meta":{"key":"iifname"}},"right":"virbr*"}}',
+  '{"match":{"op":"!=","left":{"&":[{"payload":{"protocol":"ip","field":"frag-off"}},8191]},"right":0}}',
+  '{"match":{"op":"!=","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":{"range":[7,9]}}}',
+  '{"match":{"op":"==","left":{"payload":{"protocol":"icmp","field":"type"}},"right":"echo-request"}}',
+  '{"mangle":{"key":{"meta":{"key":"nftrace"}},"value":1}}',
 ];
 
 const rulesetOf = (...rules: readonly string[]): ReturnType<typeof parseRuleset> =>
@@ -67,6 +78,19 @@ describe('a native rule in a table of iptables', () => {
     state.expression = OWN[0] ?? '';
     expect(await misprintedRule(host, two, false)).toBeUndefined();
     expect(await misprintedRule(host, two, true)).toBeUndefined();
+  });
+
+  it('is looked for again when it comes back after it was gone, though the same text stood there before', async () => {
+    const { host, state } = hostWith(FOREIGN[0] ?? '');
+    const [without, withIt] = [
+      rulesetOf('-A INPUT -j ACCEPT'),
+      rulesetOf('-A INPUT -j ACCEPT', '-A INPUT -p tcp -j ACCEPT'),
+    ];
+    expect(await misprintedRule(host, withIt, false)).toBeDefined();
+    state.expression = OWN[0] ?? '';
+    expect(await misprintedRule(host, without, false)).toBeUndefined();
+    state.expression = FOREIGN[0] ?? '';
+    expect(await misprintedRule(host, withIt, false)).toBeDefined();
   });
 
   it('is not looked for among rules that come back after a flush, but in a second copy of one', async () => {

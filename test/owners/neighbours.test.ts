@@ -2,7 +2,7 @@
 
 import { existsSync, readdirSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
-import { classify, userPartOf } from '../../src/classify/classify.ts';
+import { classify, neighbourPartOf, userPartOf } from '../../src/classify/classify.ts';
 import { parseOwner } from '../../src/config/owners.ts';
 import {
   isLibvirts,
@@ -15,6 +15,7 @@ import {
   useConfiguredOwners,
 } from '../../src/owners/index.ts';
 import { parseDocument } from '../../src/ruleset/iptables/parse.ts';
+import type { Ruleset } from '../../src/ruleset/types.ts';
 
 /** Owners of the rules in live order; chains that are not built in are declared by themselves. */
 function ownersOf(table: string, ...rules: string[]): string[] {
@@ -229,6 +230,42 @@ describe('whose a rule is', () => {
     expect(owners.map((owner, index) => `${owner}: ${texts[index]}`)).toEqual(rules);
   });
 
+  it.each([
+    [
+      'lxc-net',
+      '-A INPUT -i lxcbr0 -p udp -m udp --dport 53 -j ACCEPT',
+      [
+        '-A INPUT -i lxcbr0 -p udp -m udp --dport 67 -j ACCEPT',
+        '-A INPUT -i lxcbr0 -p tcp -m tcp --dport 53 -j ACCEPT',
+      ],
+      ['-A INPUT -i lxcbr0 -p tcp -m tcp --dport 67 -j ACCEPT'],
+    ],
+    [
+      'xen',
+      '-A FORWARD -m physdev --physdev-in web.0 --physdev-is-bridged -j ACCEPT',
+      ['-A FORWARD -m physdev --physdev-out web.0 --physdev-is-bridged -j ACCEPT'],
+      [],
+    ],
+  ])(
+    'of unmarked lines stays its own while %s takes them away one by one; a further copy is the user’s',
+    (id, first, last, middle) => {
+      const read = (rules: readonly string[]): Ruleset =>
+        parseDocument(
+          ['*filter', ':INPUT ACCEPT [0:0]', ':FORWARD ACCEPT [0:0]', ...rules, 'COMMIT', ''].join('\n'),
+          'ip',
+        ).ruleset;
+      const known = neighbourPartOf(classify(read([first, ...last, ...middle]), []));
+      const rules = [...last, last[0] ?? ''];
+      const live = classify(read(rules), [], known).tables.get('filter');
+      const owners = [...(live?.chains.values() ?? [])].flatMap(({ claims }) => claims.map(({ owner }) => owner));
+      expect(owners).toEqual([...last.map(() => id), 'user']);
+      const without = classify(read(last), []).tables.get('filter');
+      expect([...(without?.chains.values() ?? [])].flatMap(({ claims }) => claims.map(({ owner }) => owner))).toEqual(
+        last.map(() => 'user'),
+      );
+    },
+  );
+
   it('is asked of the name alone for events; chains left to the user are nobody’s', () => {
     const names = ['f2b-sshd', 'DOCKER', 'LIBVIRT_FWI', 'FI-vnet0', 'neutron-linuxbri-INPUT', 'INPUT_ZONES'];
     expect(names.map(ownerOfChain)).toEqual([
@@ -278,6 +315,16 @@ describe('the data', () => {
 
 describe('an owner that the configuration describes', () => {
   afterEach(() => useConfiguredOwners([]));
+
+  it('has no built-in chain, though its name’s beginning fits one', () => {
+    const { owner } = parseOwner({ name: 'acme-agent', chains: ['IN*'] }, []);
+    useConfiguredOwners(owner === undefined ? [] : [owner]);
+    expect([ownerOfChain('INPUT'), ownerOfChain('INPUT2'), ownerOfChain('IN_ACME')]).toEqual([
+      undefined,
+      'acme-agent',
+      'acme-agent',
+    ]);
+  });
 
   it('is known by its chains and comment like any other, and is gone with the configuration', () => {
     const { owner, problems } = parseOwner(
