@@ -11,6 +11,10 @@ import { ask } from './machine/passes.ts';
 import { type Effect, type Input, join, quiet, type State, type Step, type TimerName } from './machine/types.ts';
 
 const BIG_RULESET = 5000;
+const QUIET_MS = 50;
+const QUIET_BIG_MS = 150;
+/** Nobody says who wrote and whether a script still runs; one with pauses of 30 ms fell apart at 150 on a busy machine (measured). */
+const QUIET_LEGACY_MS = 300;
 
 /** One input; `nowMs` is monotonic. */
 export function step(state: State, input: Input, nowMs: number): Step {
@@ -24,7 +28,7 @@ export function step(state: State, input: Input, nowMs: number): Step {
     case 'facts':
       return quiet({
         ...state,
-        quietMs: input.rules >= BIG_RULESET || !state.settings.events ? 150 : 50,
+        quietMs: quietMsOf(state, input.rules),
         chainsWithUserRules: input.chainsWithUserRules,
       });
     case 'pause':
@@ -69,4 +73,9 @@ function onTimer(state: State, name: TimerName, writerLives: boolean, nowMs: num
       );
     }
   }
+}
+
+function quietMsOf({ settings }: State, rules: number): number {
+  if (!settings.events) return QUIET_LEGACY_MS;
+  return rules >= BIG_RULESET ? QUIET_BIG_MS : QUIET_MS;
 }

@@ -101,6 +101,9 @@ function claimSubnetSet(
   return true;
 }
 
+/** lxc-net writes the same four lines of INPUT for its own bridge (lxc-net(8), LXC_BRIDGE's default). */
+const NEVER_LIBVIRTS = /^lxcbr\d+$/; // lxcbr0
+
 /**
  * Whose network a bare set is: libvirt's definitions say so, or the shape. INPUT's and FORWARD's sets speak for
  * themselves; the single lines of OUTPUT and POSTROUTING are what an admin writes too: they need FORWARD's whole set of the
@@ -110,6 +113,7 @@ function networkEvidence(view: OwnerView, chain: string, shape: Shape): string |
   const network = view.networks?.find((candidate) => belongs(candidate, shape));
   if (view.networks !== undefined && network === undefined) return undefined;
   if (network !== undefined && shape.subnet !== undefined && !hasSubnet(network, shape.subnet)) return undefined;
+  if (network === undefined && NEVER_LIBVIRTS.test(shape.bridge)) return undefined;
   const named = network === undefined ? 'by its shape' : `network ${network.name}`;
   if (chain === 'INPUT' || chain === 'FORWARD' || (network !== undefined && !hasOwnChains(view))) return named;
   return hasForwardSet(view, shape) ? `${named}, beside the whole set of ${describe(shape)} in FORWARD` : undefined;

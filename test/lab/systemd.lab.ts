@@ -193,7 +193,9 @@ describe(`${CALLS} hook calls in 2 s`, () => {
     await untilQuiet();
     await report('daemon up');
     expect(sharedLines('events').filter((line) => line.startsWith('daemon')).length).toBe(CALLS);
-    expect(sharedLines('runs').every((line) => line === '{"kind":"left-to-daemon","held":0}')).toBe(true);
+    // A slow daemon may find a file set aside by the one-shot (`held`), which then starts no second one; it takes that, too.
+    expect(sharedLines('runs').filter((line) => !line.startsWith('{"kind":"left-to-daemon"'))).toEqual([]);
+    expect(sharedLines('events').filter((line) => line.startsWith('mend'))).toEqual([]);
     await expectPathStillWaits();
   });
 

@@ -404,13 +404,13 @@ describe('other events', () => {
 });
 
 describe('without kernel events', () => {
-  it('a change is looked at now, judged by its result after 150 ms, and libvirt’s part after a quiet of 500', () => {
+  it('a change is looked at now, judged by its result after 300 ms, and libvirt’s part after a quiet of 500', () => {
     const mind = machine({ events: false });
     mind.feed({ kind: 'facts', rules: 3, chainsWithUserRules: new Set() });
     mind.event({ kind: 'legacy-changed', reason: 'lock' });
     expect(mind.pass()).toMatchObject({ trigger: 'event', burstOver: false, summaries: undefined });
     mind.end();
-    mind.wait(149);
+    mind.wait(299);
     expect(mind.pass()).toBeUndefined();
     mind.wait(1);
     expect(mind.pass()).toMatchObject({ trigger: 'settled', burstOver: true, summaries: undefined });
