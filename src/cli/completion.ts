@@ -23,7 +23,7 @@ const OPTIONS: Readonly<Record<string, string>> = {
   accept: '--dry-run',
   pause: '--for --dry-run',
   resume: '--dry-run',
-  explain: '--proto --from --to --sport --dport --in --out --state --type --mark --rules',
+  explain: '--proto --from --to --sport --dport --in --out --ctstate --type --mark --rules',
   hooks: '--folder --dry-run',
   debug: '--family --networks --snapshot --plan',
 };

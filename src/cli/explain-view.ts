@@ -21,7 +21,8 @@ export function explainLines(result: ExplainResult, color: boolean): string[] {
     ['verdict', paint(verdict, COLORS[verdict], color) + (how === undefined ? '' : ` (${safe(how)})`)],
     ...(deciding === undefined ? [] : [['decided by', safe(seatText(deciding))] as [string, string]]),
     ...depends.map(({ why, at }): [string, string] => [
-      'depends on',
+      // Where every way ends the same, what is open does not matter.
+      verdict === 'depends' ? 'depends on' : 'not known',
       safe(at === undefined ? why : `${why}, in ${seatText(at)}`),
     ]),
     ...unseen.map((table): [string, string] => ['not looked at', safe(`table ${table}`)]),
@@ -73,7 +74,11 @@ function pathLines(path: readonly Step[]): string[] {
 }
 
 const headingOf = ({ hook, in: iif, out: oif }: Step): string =>
-  [hook, ...(iif === undefined ? [] : [`in ${iif}`]), ...(oif === undefined ? [] : [`out ${oif}`])].join(', ');
+  [
+    hook,
+    ...(iif === undefined || hook === 'postrouting' ? [] : [`in ${iif}`]),
+    ...(oif === undefined ? [] : [`out ${oif}`]),
+  ].join(', ');
 
 /** The rules that match; the policy when that is how the packet leaves; below a NAT rule what it does. */
 function stepRows({ rules, ends, family, table }: Step): string[][] {

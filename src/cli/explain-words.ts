@@ -12,7 +12,7 @@ export const FIELDS = ['from', 'to', 'sport', 'dport', 'in', 'out', 'state', 'ty
 type Field = (typeof FIELDS)[number];
 
 /** As commander gives them. */
-export type PacketOptions = { readonly [F in Field | 'proto']?: string };
+export type PacketOptions = { readonly [F in Exclude<Field, 'state'> | 'proto' | 'ctstate']?: string };
 
 /** A text and where it stood: `word 3`, `--from`. */
 interface Said {
@@ -73,8 +73,10 @@ function gather(words: readonly string[], options: PacketOptions): Map<Field | '
   };
   const wordAt = (at: number): Said => ({ text: words[at] ?? '', place: `word ${at + 1}` });
   for (const field of [...FIELDS, 'proto'] as const) {
-    const text = options[field];
-    if (text !== undefined) put(field, { text, place: `--${field}` });
+    // --state is the state folder, on every command.
+    const option = field === 'state' ? 'ctstate' : field;
+    const text = options[option];
+    if (text !== undefined) put(field, { text, place: `--${option}` });
   }
   let at = 0;
   if (words.length > 0 && !isField(words[0] ?? '') && !said.has('proto')) put('proto', wordAt(at++));
@@ -98,8 +100,11 @@ interface End {
 /** `192.168.122.10:22`, `[2001:db8::1]:22`, an address alone. Names are not looked up. */
 function endOf(said: Said | undefined): End | undefined {
   if (said === undefined) return undefined;
-  const [, inBrackets, bare, port] = /^(?:\[([^\]]*)\]|([^:]*))(?::(.*))?$/.exec(said.text) ?? []; // [2001:db8::1]:22
-  const address = inBrackets ?? bare ?? said.text;
+  const [, inBrackets, v4, behind, portAfter] = /^(?:\[([^\]]*)\]|([^:]*))(:(.*))?$/.exec(said.text) ?? []; // [2001:db8::1]:22
+  // 2001:db8::1 has colons of its own
+  const isBare = inBrackets === undefined && portAfter?.includes(':') === true;
+  const address = isBare ? said.text : (inBrackets ?? v4 ?? said.text);
+  const port = isBare || behind === undefined ? undefined : portAfter;
   const family = addressValue('ip', address) !== undefined ? 'ip' : 'ip6';
   if (addressValue(family, address) === undefined)
     throw wrong(said, 'an address, as in 192.168.122.10:22 or [2001:db8::1]:22');

@@ -15,9 +15,10 @@ const NOTES = `PACKET
            [sport PORT] [dport PORT] [type ICMP-TYPE] [mark MARK]
            [state new|established|related|invalid|untracked|any]
 
-  The words may come in any order behind the protocol; each is an option, too.
-  An IPv6 address with a port stands in brackets: [2001:db8::1]:22. Without
-  state the packet is the first one of its flow (new). Names are not looked up.
+  The words may come in any order behind the protocol; each is an option, too
+  (state is --ctstate). An IPv6 address with a port stands in brackets:
+  [2001:db8::1]:22. Without state the packet is the first one of its flow
+  (new). Names are not looked up.
 
   Where it goes is asked of the kernel (ip route get), also after NAT. With a
   source address of this host and without "in" the packet is sent by this host.
@@ -42,7 +43,7 @@ export const register: Register = (command, run) => {
     .option('--dport <port>', 'destination port')
     .option('--in <dev>', 'interface it comes in by')
     .option('--out <dev>', 'interface it leaves by, where you know better than the routes')
-    .option('--state <state>', 'what conntrack says of it (default new)')
+    .option('--ctstate <state>', 'state: what conntrack says of it (default new)')
     .option('--type <type>', 'ICMP type')
     .option('--mark <mark>', 'packet mark (default 0)')
     .option(
