@@ -71,12 +71,7 @@ describe('explain says what real packets do', () => {
 
   it('to DNS on the host from a guest: accepted by libvirt', async () => {
     const { verdict, deciding, journey } = await explained(`udp from ${FORWARD_TARGET} to 192.168.122.1:53 in virbr0`);
-    expect([verdict, journey, deciding?.owner, deciding?.chain]).toEqual([
-      'accept',
-      'input',
-      'libvirt',
-      'LIBVIRT_INP',
-    ]);
+    expect([verdict, journey, deciding?.owner, deciding?.chain]).toEqual(['accept', 'input', 'libvirt', 'LIBVIRT_INP']);
     const before = await counted(deciding?.text ?? '');
     expect(await dns(hypervisor.guest)).toBe(true);
     expect(await counted(deciding?.text ?? '')).toBeGreaterThan(before);
@@ -115,7 +110,9 @@ END`);
       evidence:
         'network default: drops guests\' DNS to the host; opened by: nft insert rule inet closed input iifname "virbr0" udp dport 53 accept',
     });
-    expect((await mendwall(hypervisor, 'status')).stdout).toContain('blocked ip inet closed forward: policy drop (network');
+    expect((await mendwall(hypervisor, 'status')).stdout).toContain(
+      'blocked ip inet closed forward: policy drop (network',
+    );
     await hypervisor.sh(blocked.map(({ opening }) => opening).join('\n'));
     expect(await blockedNow()).toEqual([]);
     expect([await dns(guest), await dhcp(guest), await natOut(guest)]).toEqual([true, true, true]);
