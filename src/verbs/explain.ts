@@ -15,7 +15,7 @@ import type { Host } from '../host/host.ts';
 import { didYouMean } from '../nearest.ts';
 import { misprintedRule } from '../observe/native-rules.ts';
 import { readNativeTables } from '../observe/native-tables.ts';
-import { bridgeExists, readLibvirtNetworks } from '../observe/networks.ts';
+import { readLibvirtNetworks } from '../observe/networks.ts';
 import { askRoute, readInterfaces, type Interfaces, type Route } from '../observe/routes.ts';
 import { readFamily } from '../observe/rulesets.ts';
 import { subnetContains } from '../ruleset/subnet.ts';
@@ -122,7 +122,7 @@ async function routed(host: Host, asked: PacketSpec, interfaces: Interfaces | un
       : isHosts(dst) || subnetContains(family, MULTICAST[family], dst)
         ? 'input'
         : 'forward';
-  const packet = await withPorts(host, asked);
+  const packet = await withPorts(host, asked, interfaces);
   if (journey === 'input' || oif !== undefined) return { packet, journey: { journey } };
   const route = await askRoute(host, {
     family,
@@ -147,10 +147,10 @@ function onRoute(packet: PacketSpec, journey: Journey, route: Route): Routed {
 }
 
 /** A routed packet crosses no bridge; whether it came by a bridge's port is known where its interface is no bridge. */
-async function withPorts({ files }: Host, packet: PacketSpec): Promise<PacketSpec> {
+async function withPorts({ files }: Host, packet: PacketSpec, { names }: Interfaces): Promise<PacketSpec> {
   const { iif, oif } = packet;
   if (iif !== undefined && iif === oif) return packet;
-  const noPort = iif !== undefined && !(await bridgeExists(files, iif));
+  const noPort = iif !== undefined && names.includes(iif) && !(await files.exists(`/sys/class/net/${iif}/bridge`));
   return { ...packet, bridged: false, physOut: '', ...(noPort && { physIn: '' }) };
 }
 
@@ -176,11 +176,13 @@ async function routesOf(
   return routes.flat();
 }
 
-/** The rules may let through what the kernel has no way for. */
+/** The rules may let through what the kernel has no way for. What NAT gave another destination, or a rule stopped, is no matter. */
 function withRefusal(explanation: Explanation, refusal: string): Explanation {
-  if (explanation.verdict !== 'accept' || explanation.endings.some(({ translated }) => translated)) return explanation;
+  const { verdict, endings, depends } = explanation;
+  const moved = endings.some(({ translated, hook }) => translated && (hook === 'prerouting' || hook === 'output'));
+  if (verdict === 'drop' || verdict === 'reject' || moved) return explanation;
   const dependency: Dependency = { why: `the kernel's routing: ip route get says "${refusal}"` };
-  return { ...explanation, verdict: 'depends', deciding: undefined, depends: [...explanation.depends, dependency] };
+  return { ...explanation, verdict: 'depends', deciding: undefined, depends: [dependency, ...depends] };
 }
 
 // ---- the answer
