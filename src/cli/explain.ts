@@ -11,59 +11,46 @@ interface Options extends PacketOptions {
 }
 
 const NOTES = `PACKET
-  PROTOCOL [from ADDRESS[:PORT]] to ADDRESS[:PORT] [in DEV] [out DEV]
-           [sport PORT] [dport PORT] [type ICMP-TYPE] [mark MARK]
-           [state new|established|related|invalid|untracked|any]
+  PROTOCOL [from ADDRESS[:PORT]] to ADDRESS[:PORT] [in DEV] [out DEV] [sport PORT]
+  [dport PORT] [type ICMP-TYPE] [mark MARK]
+  [state new|established|related|invalid|untracked|any]
 
-  The words may come in any order behind the protocol; each is an option, too
-  (state is --ctstate). An IPv6 address with a port stands in brackets:
-  [2001:db8::1]:22. Without state the packet is the first one of its flow
-  (new). Names are not looked up.
+  In any order behind the protocol. The same as options: --proto, --from, --to,
+  --in, --out, --sport, --dport, --type, --mark, --ctstate. IPv6 with a port is
+  [2001:db8::1]:22. Without state: the first packet of its flow (new).
 
-  Where it goes is asked of the kernel (ip route get), also after NAT. With a
-  source address of this host and without "in" the packet is sent by this host.
-  What is neither said nor known is left open: if that decides, the verdict is
-  depends, and each "depends on" line says what is missing.
-
-  Rules of all engines are asked in the kernel's order: iptables tables of the
-  packet's family and native nft tables. Bridge and arp tables are only named.
-  A rule's number with "?" stands for: it matches if something unknown is so.`;
+  Where it goes is asked of the kernel (ip route get), also after NAT; without in,
+  a source address of this host means: sent by this host. What nobody says stays
+  open. If that decides, the verdict is "depends", and each "depends on" says on
+  what; a rule numbered 3? matches only if something unknown is so.`;
 
 export const register: Register = (command, run) => {
   command
     .description(
-      'What becomes of one packet, and whose rule decides it: the hooks, tables and chains it comes through, the rules that match with their owner, what NAT makes of it, the verdict. No packet is sent, nothing is changed.',
+      'What becomes of one packet, and whose rule decides it: the tables and chains it comes through, iptables and native nft, the rules that match, NAT, the verdict. No packet is sent, nothing is changed.',
     )
     .usage('PACKET [OPTIONS]')
-    .argument('[packet...]', 'as in: tcp from 203.0.113.9 to 192.168.122.10:22 in eth0')
-    .option('--proto <protocol>', 'tcp, udp, icmp, icmpv6, or a number')
-    .option('--from <address>', 'source, with :PORT or without')
-    .option('--to <address>', 'destination, with :PORT or without')
-    .option('--sport <port>', 'source port')
-    .option('--dport <port>', 'destination port')
-    .option('--in <dev>', 'interface it comes in by')
-    .option('--out <dev>', 'interface it leaves by, where you know better than the routes')
-    .option('--ctstate <state>', 'state: what conntrack says of it (default new)')
-    .option('--type <type>', 'ICMP type')
-    .option('--mark <mark>', 'packet mark (default 0)')
+    .argument('[packet...]')
     .option(
       '--rules <file>',
-      'rules in iptables-save form instead of the live ones. They may be those of another host, so nothing is asked of this one: say in and out yourself. - is standard input; needs no root',
+      'a file (- is standard input) in iptables-save form, not the live rules; this host is asked nothing then: say in and out; needs no root',
     );
+  // The help names them with the words they stand for.
+  for (const field of ['proto', 'from', 'to', 'sport', 'dport', 'in', 'out', 'ctstate', 'type', 'mark'])
+    command.addOption(command.createOption(`--${field} <${field}>`, '').hideHelp());
   addTail(command, {
     notes: NOTES,
     examples: [
       ['mendwall explain tcp from 203.0.113.9 to 192.168.122.10:22 in eth0', ''],
-      ['mendwall explain udp from 192.168.122.10 to 192.168.122.1:53 in virbr0', ''],
       ['mendwall explain --proto tcp --from 198.51.100.1 --to 192.0.2.7 --dport 443', ''],
-      ['mendwall explain tcp to 10.0.0.5:80 in eth0 out virbr0 --rules rules.v4', ''],
+      ['mendwall explain --rules rules.v4 tcp to 10.0.0.5:80 in eth0 out virbr0', ''],
     ],
     exits: [
       ['0', 'a verdict: accept, drop or reject'],
       ['1', 'no verdict: it depends on something that is not known'],
       ['2', 'the packet cannot be read; no such file, or a malformed one'],
       ['5', 'the live rules cannot be read, or both engines hold rules'],
-      ['7', 'only root may read the live rules'],
+      ['7', 'needs root'],
     ],
   });
   command.action(run(show));

@@ -199,6 +199,15 @@ decided by  inet closed input: policy drop
   });
 });
 
+describe('when both engines hold rules', () => {
+  it('explain refuses with 5: packets pass both', async () => {
+    await terminal.sh('iptables-legacy -A INPUT -s 10.0.0.1/32 -j DROP');
+    const told = await terminal.run(DNS);
+    expect(told).toMatchObject({ exitCode: EXIT.refused, out: '' });
+    expect(told.err).toContain("packets pass the other engine's rules, too");
+  });
+});
+
 describe('blocked', () => {
   async function blocked(): Promise<BlockedDrift[]> {
     const told = await terminal.run('status --json');
@@ -266,8 +275,13 @@ describe('blocked', () => {
     expect([kinds.has('foreign-lost'), kinds.has('blocked')]).toEqual([true, false]);
   });
 
-  it('is not looked for by a pass', async () => {
+  it('is looked for by status alone, not by a pass', async () => {
+    const listings: string[] = [];
+    terminal.host.beforeExec(({ args }) => void (args.includes('ruleset') && listings.push(args.join(' '))));
     native = closed();
     expect((await terminal.run('mend -n')).out).toBe('unchanged\n');
+    expect(listings).toEqual([]);
+    await terminal.run('status');
+    expect(listings).toEqual(['-s list ruleset']);
   });
 });
