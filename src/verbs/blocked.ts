@@ -55,15 +55,12 @@ export async function blockedNow(
   );
 }
 
-/** Where libvirt's own rules are gone, that is what is wrong, and is said already. */
+/** Where libvirt's own rules are gone or displaced, that is what is wrong, and is said already. */
 function isOwnLoss({ baseChain, packet }: Blocked, drift: readonly Drift[]): boolean {
-  return (
-    baseChain.engine === 'iptables' &&
-    drift.some(
-      ({ kind, family, owner }) =>
-        (kind === 'foreign-lost' || kind === 'foreign-unhooked') && owner === 'libvirt' && family === packet.family,
-    )
-  );
+  const isSaid = ({ kind, family, owner }: Drift): boolean =>
+    family === packet.family &&
+    (kind === 'displaced' || ((kind === 'foreign-lost' || kind === 'foreign-unhooked') && owner === 'libvirt'));
+  return baseChain.engine === 'iptables' && drift.some(isSaid);
 }
 
 /** Whether frames between two ports of a bridge see iptables' rules. Without the module there is no such file. */

@@ -108,12 +108,16 @@ interface Routed {
   readonly refusal?: string;
 }
 
+/** Taken by the host; whether a daemon has it forwarded, too, is not asked. */
 const MULTICAST: Readonly<Record<Family, string>> = { ip: '224.0.0.0/4', ip6: 'ff00::/8' };
+
+/** ip takes a foreign source only with its interface, and an interface only with the source (else: "Invalid argument"). */
+const sourceOf = ({ src, iif }: PacketSpec): { from?: string; iif?: string } =>
+  src === undefined || iif === undefined ? {} : { from: src, iif };
 
 async function routed(host: Host, asked: PacketSpec, interfaces: Interfaces | undefined): Promise<Routed> {
   const { family, src, dst = '', iif, oif } = asked;
-  if (interfaces === undefined)
-    return { packet: asked, journey: oif === undefined ? {} : { journey: iif === undefined ? 'output' : 'forward' } };
+  if (interfaces === undefined) return { packet: asked, journey: oif === undefined ? {} : { journey: 'forward' } };
   const isHosts = (address: string | undefined): boolean =>
     interfaces.addresses.some((each) => each.address === address);
   const journey: Journey =
@@ -124,12 +128,8 @@ async function routed(host: Host, asked: PacketSpec, interfaces: Interfaces | un
         : 'forward';
   const packet = await withPorts(host, asked, interfaces);
   if (journey === 'input' || oif !== undefined) return { packet, journey: { journey } };
-  const route = await askRoute(host, {
-    family,
-    to: dst,
-    ...(src !== undefined && { from: src }),
-    ...(iif !== undefined && { iif }),
-  });
+  const named = journey === 'output' && src !== undefined ? { from: src } : sourceOf(asked);
+  const route = await askRoute(host, { family, to: dst, ...named });
   return onRoute(packet, journey, isHosts(dst) ? { kind: 'out', dev: 'lo' } : route);
 }
 
@@ -157,19 +157,19 @@ async function withPorts({ files }: Host, packet: PacketSpec, { names }: Interfa
 /** Where NAT sends it, asked of the kernel. */
 async function routesOf(
   host: Host,
-  { family, src, iif }: PacketSpec,
+  packet: PacketSpec,
   { endings }: Explanation,
   { addresses = [] }: HostView,
 ): Promise<readonly { readonly cidr: string; readonly dev: string }[]> {
+  const { family } = packet;
   const targets = new Set<string>();
-  for (const { translated, hook, packet } of endings)
-    if (translated && (hook === 'prerouting' || hook === 'output') && packet.daddr !== undefined)
-      targets.add(addressText(family, packet.daddr));
+  for (const { translated, hook, packet: after } of endings)
+    if (translated && (hook === 'prerouting' || hook === 'output') && after.daddr !== undefined)
+      targets.add(addressText(family, after.daddr));
   const found = [...targets].filter((target) => !addresses.some(({ address }) => address === target));
   const routes = await Promise.all(
     found.map(async (to) => {
-      const named = iif === undefined || src === undefined ? {} : { from: src, iif };
-      const route = await askRoute(host, { family, to, ...named });
+      const route = await askRoute(host, { family, to, ...sourceOf(packet) });
       return route.kind === 'out' ? [{ cidr: `${to}/${family === 'ip' ? 32 : 128}`, dev: route.dev }] : [];
     }),
   );

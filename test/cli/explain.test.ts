@@ -43,6 +43,10 @@ let native: string;
 function answerIp(args: readonly string[]): { exitCode?: number; stdout?: string; stderr?: string } {
   if (args.includes('addr')) return { stdout: JSON.stringify(ADDRESSES) };
   if (args.includes('show')) return { stdout: JSON.stringify([{ dst: 'default', dev: 'eth0' }]) };
+  const [from, iif] = [args.includes('from'), args.includes('iif')];
+  const isLocal = args.includes('198.51.100.1');
+  if ((iif && !from) || (from && !iif && !isLocal))
+    return { exitCode: 2, stderr: 'RTNETLINK answers: Invalid argument\n' };
   const route = ROUTES[args[4] ?? ''];
   return route === undefined
     ? { exitCode: 2, stderr: 'RTNETLINK answers: Network is unreachable\n' }
@@ -122,8 +126,12 @@ decided by  inet closed input: policy drop
     ['explain udp to 224.0.0.251:5353 in virbr0', 'input'],
     ['explain tcp from 198.51.100.1 to 203.0.113.9:80', 'output'],
     ['explain tcp from 192.168.122.10 to 203.0.113.9:80 in virbr0', 'forward'],
+    ['explain tcp to 203.0.113.9:80 in virbr0', 'forward'],
+    ['explain tcp from 192.168.122.10 to 203.0.113.9:80', 'forward'],
   ])('%s is %s', async (line, journey) => {
-    expect(JSON.parse((await terminal.run(`${line} --json`)).out)).toMatchObject({ journey });
+    const document = JSON.parse((await terminal.run(`${line} --json`)).out) as { packet: { oif?: string } };
+    expect(document).toMatchObject({ journey });
+    expect(document.packet.oif).toBe(journey === 'input' ? undefined : 'eth0');
   });
 
   it('ends with 1 and says what it depends on where the host does not know either', async () => {
