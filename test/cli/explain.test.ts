@@ -107,6 +107,12 @@ decided by  ip filter LIBVIRT_FWI 2 (libvirt): -A LIBVIRT_FWI -o virbr0 -j REJEC
 `);
   });
 
+  it("names the filter table's policy where no rule says anything", async () => {
+    const { out } = await terminal.run('explain tcp from 203.0.113.9 to 198.51.100.1:22 in eth0');
+    expect(out).toContain('\n  ip nat INPUT ');
+    expect(out).toContain('verdict     accept\ndecided by  ip filter INPUT: -P INPUT ACCEPT\n');
+  });
+
   it('walks native tables, too, and leaves iptables-nft’s own out of the listing', async () => {
     native = `${closed()}table ip filter {\n\tchain INPUT {\n\t\ttype filter hook input priority filter; policy drop;\n\t}\n}\n`;
     const { out, exitCode } = await terminal.run(DNS);
