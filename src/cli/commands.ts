@@ -82,6 +82,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./pause.ts')).registerResume,
   },
   {
+    name: 'explain',
+    usage: 'PACKET',
+    summary: "a packet's verdict, and whose rule decides it",
+    load: async () => (await import('./explain.ts')).register,
+  },
+  {
     name: 'hooks',
     usage: 'install|status|remove',
     summary: "libvirt's hooks",

@@ -8,6 +8,7 @@ const SUBCOMMANDS: Readonly<Record<string, string>> = {
   hooks: 'install status remove',
   debug: 'parse classify merge plan',
   config: 'show',
+  explain: 'tcp udp icmp from to in out state',
   completion: 'bash zsh fish',
 };
 const GLOBAL = '--config --state --netns --json --quiet --verbose --color --wait --help';
@@ -22,6 +23,7 @@ const OPTIONS: Readonly<Record<string, string>> = {
   accept: '--dry-run',
   pause: '--for --dry-run',
   resume: '--dry-run',
+  explain: '--proto --from --to --sport --dport --in --out --ctstate --type --mark --rules',
   hooks: '--folder --dry-run',
   debug: '--family --networks --snapshot --plan',
 };

@@ -37,10 +37,13 @@ export function exitOfRefusal(code: RefusalCode): number {
   return BY_REFUSAL[code];
 }
 
-/** `shadowed` rules stand as they were found: moving them is the user's decision, so they alone are no failure. */
+/**
+ * `shadowed` rules stand as they were found, and moving them is the user's decision; `blocked` traffic is no deviation
+ * from the snapshot, and may be meant. So they alone are no failure.
+ */
 export function exitOfDrift(drift: readonly Drift[]): number {
   if (drift.some(({ kind }) => kind === 'contended')) return EXIT.contended;
-  return drift.some(({ kind }) => kind !== 'shadowed') ? EXIT.drift : EXIT.ok;
+  return drift.some(({ kind }) => kind !== 'shadowed' && kind !== 'blocked') ? EXIT.drift : EXIT.ok;
 }
 
 /** Of the last pass of a command: what is left decides, not what was done. */

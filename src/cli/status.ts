@@ -23,7 +23,7 @@ export const register: Register = (command, run) => {
       ['mendwall status --json | jq .drift[0].kind', 'for scripts'],
     ],
     exits: [
-      ['0', 'the daemon runs, no drift (shadowed rules stand as found)'],
+      ['0', 'the daemon runs, no drift but shadowed and blocked, which may be meant'],
       ['1', 'drift'],
       ['2', 'no snapshot yet: run mendwall init'],
       ['3', 'no drift, but the daemon does not run'],

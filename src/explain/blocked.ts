@@ -11,6 +11,7 @@ import type { Network } from '../ruleset/network.ts';
 import type { OwnerId } from '../ruleset/user-part.ts';
 import type { Ending, Explanation } from './explanation.ts';
 import { guestTraffic, type GuestTraffic, type TrafficKind } from './guest-traffic.ts';
+import { ownerAt } from './owner.ts';
 import { openingIn, type Opening } from './opening.ts';
 import type { PacketSpec } from './packet.ts';
 import { explain, type HostView, type Journey } from './path.ts';
@@ -97,17 +98,8 @@ function blockedBy(
     certain: verdict !== 'depends' && mine.every((each) => each.kind !== 'accept'),
     baseChain: { engine, family, table, type, hook, priority, policy, chain: base.chain.name },
     decidedBy: ending.place,
-    owner: ownerOf(classified ?? [], ending.place),
+    owner: ownerAt(classified ?? [], ending.place),
     opening: openingIn(base, needs),
     ...(onlyIf !== undefined && { onlyIf }),
   };
-}
-
-function ownerOf(
-  classified: readonly Classified[],
-  { engine, family, table, chain, index }: Place,
-): OwnerId | undefined {
-  if (engine === 'nft') return table === 'libvirt_network' ? 'libvirt' : undefined;
-  const found = classified.find(({ ruleset }) => ruleset.family === family);
-  return index === undefined ? undefined : found?.tables.get(table)?.chains.get(chain)?.claims[index]?.owner;
 }

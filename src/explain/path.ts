@@ -145,10 +145,16 @@ function verdictOf({ unseen }: Program, { trace, endings, depends }: Gathered, a
   return { verdict, deciding, endings, trace, depends: onlyOnce(depends), unseen };
 }
 
-/** An accept is the work of every chain; shown is the last rule that said so in a filter, else the last policy. */
+/** An accept is the work of every chain; shown is the last rule that said so, else the filter table's policy, else the last one. */
 function lastAccept(endings: readonly Ending[]): Ending | undefined {
   const filtered = endings.filter(({ translated }) => translated !== true);
-  return filtered.findLast(({ place }) => place.index !== undefined) ?? filtered.at(-1) ?? endings.at(-1);
+  const isFilters = ({ place }: Ending): boolean => place.engine === 'iptables' && place.table === 'filter';
+  return (
+    filtered.findLast(({ place }) => place.index !== undefined) ??
+    filtered.findLast(isFilters) ??
+    filtered.at(-1) ??
+    endings.at(-1)
+  );
 }
 
 function onlyOnce(depends: readonly Dependency[]): readonly Dependency[] {

@@ -10,6 +10,7 @@ import { readFamily } from '../observe/rulesets.ts';
 import type { DamagedSnapshot } from '../record/store.ts';
 import { FAMILIES, type Family } from '../ruleset/types.ts';
 import { countRules, USER } from '../ruleset/user-part.ts';
+import { blockedNow, type BlockedDrift } from './blocked.ts';
 import { handRequest, readLive, readOnly, type SeenRulesets } from './hand.ts';
 import { lastEntries, type LogEntry } from './log.ts';
 import { readPause } from './pause-state.ts';
@@ -37,7 +38,7 @@ export interface StatusResult {
   }[];
   /** Why the live rules could not be read; then `drift` says which family, and nothing else. */
   readonly unreadable: string | undefined;
-  readonly drift: readonly Drift[];
+  readonly drift: readonly (Drift | BlockedDrift)[];
   readonly pausedUntil: string | undefined;
   readonly last: LogEntry | undefined;
 }
@@ -49,6 +50,7 @@ export async function status(world: World, daemon: DaemonStatus | undefined): Pr
   const paused = await readPause(context);
   const entries = await lastEntries(world, 50);
   const unreadable = live.kind === 'refused' ? live.message : undefined;
+  const drift = live.kind === 'refused' ? await unreadableNow(world) : await driftNow(world, daemon);
   return {
     kind: 'status',
     mode: (daemon?.mode as Mode | undefined) ?? world.config.mode,
@@ -64,7 +66,7 @@ export async function status(world: World, daemon: DaemonStatus | undefined): Pr
     })),
     owners: live.kind === 'refused' ? [] : countOwners(live),
     unreadable,
-    drift: unreadable === undefined ? await driftNow(world, daemon) : await unreadableNow(world),
+    drift: live.kind === 'refused' ? drift : [...drift, ...(await blockedNow(context.host, live, drift))],
     pausedUntil: paused === undefined ? undefined : new Date(paused.untilMs).toISOString(),
     last: entries.findLast(({ entry }) => entry['event'] === 'pass'),
   };

@@ -182,7 +182,18 @@ describe('the command line on real iptables', () => {
   it('tells others than root that it needs root, with 7 and one line', async () => {
     await mendwall('init');
     await sh(`chmod 0755 ${folder}`);
-    for (const line of ['status', 'diff', 'log', 'mend', 'snapshot', 'restore latest', 'run', 'pause', 'accept']) {
+    for (const line of [
+      'status',
+      'diff',
+      'explain tcp to 10.1.1.1',
+      'log',
+      'mend',
+      'snapshot',
+      'restore latest',
+      'run',
+      'pause',
+      'accept',
+    ]) {
       // The program itself must be readable for them.
       const copy = `${folder}/program`;
       const told = await sh(

@@ -1,0 +1,102 @@
+// `blocked` for `status`: what libvirt lets through and another base chain stops, native tables included. No pass looks
+// for it: it is no deviation from the snapshot, only something the admin may not know.
+// Guarantee: nothing is reported that depends on something unknown. Writes nothing.
+
+import { findBlocked, type Blocked } from '../explain/blocked.ts';
+import { compileIptables } from '../explain/iptables-rule.ts';
+import { compileNft } from '../explain/nft-ruleset.ts';
+import { joinPrograms, type Program } from '../explain/program.ts';
+import { seatOf } from '../explain/steps.ts';
+import type { Classified } from '../classify/classify.ts';
+import type { Host } from '../host/host.ts';
+import type { Drift } from '../merge/drift.ts';
+import { readNativeTables } from '../observe/native-tables.ts';
+import { defaultDevice, readInterfaces } from '../observe/routes.ts';
+import type { SeenRulesets } from './hand.ts';
+
+/** `text`: the rule or policy that stops it. */
+export interface BlockedDrift extends Drift {
+  readonly kind: 'blocked';
+  /** One command that opens this chain for this traffic: `nft insert rule inet filter input ... accept`. */
+  readonly opening: string;
+}
+
+/** Empty where no network of libvirt's runs, or where not all rules can be read. */
+export async function blockedNow(
+  host: Host,
+  live: SeenRulesets,
+  drift: readonly Drift[],
+): Promise<readonly BlockedDrift[]> {
+  const networks = (live.networks ?? []).filter(({ active, bridge }) => active && bridge !== undefined);
+  if (networks.length === 0 || live.mixed !== undefined) return [];
+  const [native, interfaces, uplink, bridged] = await Promise.all([
+    readNativeTables(host, live.engine.ip),
+    readInterfaces(host),
+    defaultDevice(host),
+    seesBridged(host),
+  ]);
+  if (native.kind === 'unreadable') return [];
+  const facts = interfaces === undefined ? {} : { localAddresses: interfaces.addresses.map(({ address }) => address) };
+  const classified = live.families.map((family) => family.classified);
+  const program: Program = joinPrograms([
+    ...classified.map(({ ruleset }) => compileIptables(ruleset, facts)),
+    compileNft(native.text, { without: native.without, ...facts }),
+  ]);
+  const found = findBlocked({
+    program,
+    networks,
+    classified,
+    bridgeNetfilter: bridged,
+    ...(uplink !== undefined && { uplink }),
+    ...(interfaces !== undefined && { host: { addresses: interfaces.addresses } }),
+  });
+  return onlyOnce(
+    found.filter((each) => each.certain && !isOwnLoss(each, drift)).map((each) => driftOf(each, classified)),
+  );
+}
+
+/** Where libvirt's own rules are gone or displaced, that is what is wrong, and is said already. */
+function isOwnLoss({ baseChain, packet }: Blocked, drift: readonly Drift[]): boolean {
+  const isSaid = ({ kind, family, owner }: Drift): boolean =>
+    family === packet.family &&
+    (kind === 'displaced' || ((kind === 'foreign-lost' || kind === 'foreign-unhooked') && owner === 'libvirt'));
+  return baseChain.engine === 'iptables' && drift.some(isSaid);
+}
+
+/** Whether frames between two ports of a bridge see iptables' rules. Without the module there is no such file. */
+async function seesBridged({ files }: Host): Promise<boolean> {
+  const files4and6 = ['iptables', 'ip6tables'].map((name) => files.read(`/proc/sys/net/bridge/bridge-nf-call-${name}`));
+  return (await Promise.all(files4and6)).some((text) => text?.trim() === '1');
+}
+
+const TRAFFIC: Readonly<Record<Blocked['kind'], string>> = {
+  dhcp: "guests' DHCP to the host",
+  'dhcp-reply': "the host's DHCP answers to guests",
+  dns: "guests' DNS to the host",
+  'dns-reply': "the host's DNS answers to guests",
+  out: 'guests to the outside',
+  back: 'answers from outside to guests',
+  in: 'the outside to guests',
+  guests: 'guest to guest',
+};
+
+function driftOf(blocked: Blocked, classified: readonly Classified[]): BlockedDrift {
+  const { network, kind, packet, stop, baseChain, decidedBy, opening } = blocked;
+  const { text, owner } = seatOf(decidedBy, baseChain.policy, classified);
+  const { engine, family, table } = baseChain;
+  const traffic = packet.protocol === 'tcp' && kind === 'dns' ? `${TRAFFIC.dns} over TCP` : TRAFFIC[kind];
+  return {
+    kind: 'blocked',
+    family: packet.family,
+    table: engine === 'nft' ? `${family} ${table}` : table,
+    chain: decidedBy.chain,
+    text,
+    owner: owner ?? 'unknown',
+    evidence: `network ${network}: ${stop === 'drop' ? 'drops' : 'rejects'} ${traffic}; opened by: ${opening.command}`,
+    opening: opening.command,
+  };
+}
+
+function onlyOnce(drift: readonly BlockedDrift[]): BlockedDrift[] {
+  return [...new Map(drift.map((each) => [`${each.family} ${each.chain} ${each.evidence}`, each])).values()];
+}
