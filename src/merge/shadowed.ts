@@ -55,16 +55,18 @@ function bridgesOf(family: Family, networks: readonly Network[]): Bridges {
 function shadowedInChain(family: Family, table: ClassifiedTable, entry: ClassifiedChain, bridges: Bridges): Drift[] {
   const verdicts: Verdict[] = [];
   const drifts: Drift[] = [];
+  let end: Verdict | undefined;
   entry.chain.rules.forEach((rule, index) => {
     const owner = entry.claims[index]?.owner ?? 'user';
     if (owner !== 'user') {
+      end ??= endOfChain(rule.text, owner, `${entry.chain.name} ${index + 1}`);
       verdicts.push(...verdictsOf(family, table, rule.text, owner, `${entry.chain.name} ${index + 1}`));
       return;
     }
-    if (verdicts.length === 0) return;
+    if (verdicts.length === 0 && end === undefined) return;
     const selection = withBridges(selectionOf(family, rule.text), bridges);
     const hiding =
-      selection === undefined ? undefined : verdicts.find((verdict) => implies(selection, verdict.selection));
+      end ?? (selection === undefined ? undefined : verdicts.find((verdict) => implies(selection, verdict.selection)));
     if (hiding !== undefined) {
       drifts.push({
         kind: 'shadowed',
@@ -78,6 +80,23 @@ function shadowedInChain(family: Family, table: ClassifiedTable, entry: Classifi
     }
   });
   return drifts;
+}
+
+/** `-A f2b-sshd -j RETURN`: nothing below it is ever reached. */
+function endOfChain(text: string, owner: string, place: string): Verdict | undefined {
+  if (!FINAL.has(targetWord(text)) || optionsOf(text).length > 0 || selectsByName(text)) return undefined;
+  return {
+    owner,
+    place,
+    text,
+    selection: { in: undefined, out: undefined, source: undefined, destination: undefined },
+  };
+}
+
+/** `-m socket` selects without an option. */
+function selectsByName(text: string): boolean {
+  const list = words(text);
+  return list.some((word, at) => word === '-m' && list[at + 1] !== 'comment');
 }
 
 /** The verdicts a neighbour's rule may give: its own, or those of the chain it plainly jumps to. */

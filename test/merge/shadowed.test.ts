@@ -37,6 +37,20 @@ describe('a user rule that a neighbour hides', () => {
     expect(hidden(rule)).toEqual([`${rule} | ${REJECTED}`]);
   });
 
+  it.each([
+    ['-A f2b-sshd -j RETURN', 1],
+    ['-A f2b-sshd -m socket -j RETURN', 0],
+    ['-A f2b-sshd -s 203.0.113.7/32 -j RETURN', 0],
+  ])('is told below the end of a neighbour’s chain: %s', (end, count) => {
+    const mine = '-A f2b-sshd -s 10.9.9.9/32 -m comment --comment mine -j ACCEPT';
+    const text = `*filter\n:INPUT ACCEPT [0:0]\n:f2b-sshd - [0:0]\n-A INPUT -p tcp -m multiport --dports 22 -j f2b-sshd\n${end}\n${mine}\nCOMMIT\n`;
+    const table = classify(parseDocument(text, 'ip').ruleset, []).tables.get('filter');
+    const told = table === undefined ? [] : shadowedIn('ip', table, []);
+    expect(told.map(({ text: rule, evidence }) => `${rule} | ${evidence}`)).toEqual(
+      Array(count).fill(`${mine} | hidden by f2b-sshd 1: ${end}`),
+    );
+  });
+
   it('is told inside libvirt’s own chain, too', () => {
     const rule = '-A LIBVIRT_FWI -d 192.168.122.10/32 -j ACCEPT';
     expect(hidden(rule)).toEqual([
