@@ -101,9 +101,9 @@ export function displacementOf(family: Family, live: ClassifiedTable | undefined
         evidence: 'not in the live chain',
       });
     }
-    const rivals = rivalsIn(live, chain);
-    const sameRules = missingFrom(wanted, texts).length === 0 && missingFrom(texts, wanted).length === 0;
-    if (sameRules) {
+    // Of the same number: what holds all of the other's is the other in another order.
+    if (wanted.length === texts.length && missingFrom(wanted, texts).length === 0) {
+      const rivals = rivalsIn(live, chain);
       const evidence = `against ${rivals.join(', ')}`;
       drifts.push({
         kind: 'displaced',
