@@ -36,12 +36,14 @@ function arm() {
   armed = true;
   console.log('armed');
 }
-// nft monitor says nothing when it has joined: a table comes and goes until it is heard.
-const knock = setInterval(() => {
-  if (lastMs === 0) return void spawnSync('nft', ['add table ip knock; delete table ip knock']);
-  clearInterval(knock);
-  console.log('ready');
-}, 100);
+// nft monitor says nothing when it has joined: a table comes and goes until it is heard, with longer and longer pauses, as
+// each makes the monitor read the whole ruleset anew.
+function knock(pauseMs) {
+  if (lastMs !== 0) return void console.log('ready');
+  spawnSync('nft', ['add table ip knock; delete table ip knock']);
+  setTimeout(knock, pauseMs, pauseMs * 2);
+}
+knock(100);
 process.stdin.on('data', arm);
 process.stdin.on('end', () => {
   monitor.kill();
