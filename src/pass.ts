@@ -3,6 +3,8 @@
 
 import type { ResultEvidence } from './merge/decide.ts';
 import { type Applied, applyAll, keepLiveText } from './pass/apply.ts';
+import type { Ending } from './pass/ending.ts';
+import { walkNative } from './pass/native.ts';
 import { observe, type Seen } from './pass/observe.ts';
 import { record } from './pass/record.ts';
 import type { Outcome, PassContext, PassRequest } from './pass/types.ts';
@@ -22,10 +24,12 @@ export async function runPass(context: PassContext, asked: PassRequest): Promise
   let held: readonly Waiting[] = request.burstOver ? [] : context.memory.waiting;
   let repair = request.repair;
   const built = new Set<string>();
+  const native = walkNative(context, request);
+  native.catch(() => undefined); // Its fault is thrown where it is awaited.
+  const ends = async (ending: Ending): Promise<Outcome> => record(context, request, ending, await native);
   for (let round = 1; round <= MOST_ROUNDS + held.length; round++) {
     const seen = await observe(context, request);
-    if (seen.kind === 'unreadable')
-      return record(context, request, { kind: 'unreadable', why: seen.why, started, done, kept });
+    if (seen.kind === 'unreadable') return ends({ kind: 'unreadable', why: seen.why, started, done, kept });
     for (const applied of done) learnSpellings(context, seen, applied);
     request = asOfNow(request);
     repair &&= request.repairNow?.() ?? true;
@@ -38,7 +42,7 @@ export async function runPass(context: PassContext, asked: PassRequest): Promise
       seen.mixed !== undefined ||
       round === MOST_ROUNDS + held.length
     ) {
-      return record(context, request, { kind: 'seen', seen, work, edits, held, started, done, kept, rounds: round });
+      return ends({ kind: 'seen', seen, work, edits, held, started, done, kept, rounds: round });
     }
     for (const ref of await keepLiveText(context, seen, edits)) kept.add(ref);
     // What was written since the read is not in these plans, and the evidence for them is old.
@@ -48,7 +52,7 @@ export async function runPass(context: PassContext, asked: PassRequest): Promise
     const refused = applied.flatMap((each) => (each.result.kind === 'refused' ? [each.result] : []));
     const failed = applied.find((each) => each.result.kind === 'failed' || each.result.kind === 'locked');
     if (failed !== undefined || held.length > MOST_HELD)
-      return record(context, request, { kind: 'failed', seen, work, held, started, done, kept });
+      return ends({ kind: 'failed', seen, work, held, started, done, kept });
     for (const each of refused) {
       const rule = waitingRule(each, applied);
       // A neighbour's rule that cannot be put back by text is the neighbour's to write.
@@ -56,7 +60,7 @@ export async function runPass(context: PassContext, asked: PassRequest): Promise
       else held = [...held, rule.waiting];
     }
   }
-  return record(context, request, { kind: 'failed', seen: undefined, work: [], held, started, done, kept });
+  return ends({ kind: 'failed', seen: undefined, work: [], held, started, done, kept });
 }
 
 /** What was committed and reads otherwise is the same rule, in the spelling of this host's iptables. */

@@ -29,6 +29,11 @@ export function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }
 
+/** `v4 12, v6 8`, and with native tables `v4 12, v6 8, native 5`. */
+export function ruleCounts(rules: { readonly ip: number; readonly ip6: number; readonly native?: number }): string {
+  return `v4 ${rules.ip}, v6 ${rules.ip6}${rules.native === undefined ? '' : `, native ${rules.native}`}`;
+}
+
 /** `2026-11-20 20:41:05` in local time. */
 export function localTime(iso: string): string {
   const date = new Date(iso);

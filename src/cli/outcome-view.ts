@@ -3,6 +3,7 @@
 import { describeDrift, type Drift } from '../merge/drift.ts';
 import { describeOutcome } from '../guard/outcome-text.ts';
 import type { Outcome } from '../pass/types.ts';
+import { TABLES } from '../ruleset/types.ts';
 import { count } from './columns.ts';
 
 /** `unchanged`, or what was done; then the edits (with `edits`), then the drift that is left. */
@@ -21,12 +22,11 @@ export function outcomeLines(outcomes: readonly Outcome[], edits: boolean): stri
 export function editLines(outcome: Outcome): string[] {
   return outcome.tables
     .filter(({ edits }) => edits.length > 0)
-    .flatMap(({ family, table, edits }) => [
-      `# ${family === 'ip' ? 'iptables-restore' : 'ip6tables-restore'} --noflush`,
-      `*${table}`,
-      ...edits,
-      'COMMIT',
-    ]);
+    .flatMap(({ family, table, edits }) =>
+      (family === 'ip' || family === 'ip6') && TABLES.includes(table)
+        ? [`# ${family === 'ip' ? 'iptables-restore' : 'ip6tables-restore'} --noflush`, `*${table}`, ...edits, 'COMMIT']
+        : ['# nft -f', ...edits.flatMap((edit) => edit.split('\n'))],
+    );
 }
 
 /** `2 displaced, 1 pending` */

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { SnapshotResult } from '../verbs/snapshot.ts';
 import { listSnapshots, type PruneResult, showSnapshot, type SnapshotListResult } from '../verbs/snapshots.ts';
 import { callVerb } from './call-verb.ts';
-import { columns, count, localTime } from './columns.ts';
+import { columns, count, localTime, ruleCounts } from './columns.ts';
 import type { Register, Runner } from './commands.ts';
 import { EXIT, Stop } from './exit-codes.ts';
 import { addTail } from './help.ts';
@@ -82,7 +82,7 @@ async function take(session: Session, options: Options): Promise<number> {
 }
 
 function snapshotLines(result: SnapshotResult, dryRun: boolean): string[] {
-  const rules = `v4 ${result.rules.ip}, v6 ${result.rules.ip6} rules`;
+  const rules = `${ruleCounts(result.rules)} rules`;
   const head = dryRun
     ? `would be snapshot ${result.id}: ${rules}`
     : result.changed
@@ -109,9 +109,10 @@ function listLines({ snapshots, latest }: SnapshotListResult): string[] {
     trigger,
     String(rules.ip),
     String(rules.ip6),
+    String(rules.native ?? 0),
     escapeControl(message),
   ]);
-  return columns([['', 'id', 'taken', 'by', 'v4', 'v6', 'message'], ...rows]).split('\n');
+  return columns([['', 'id', 'taken', 'by', 'v4', 'v6', 'native', 'message'], ...rows]).split('\n');
 }
 
 async function show(
@@ -131,6 +132,8 @@ async function show(
   );
   session.print(`# IPv4: iptables-restore\n${texts.ip.trimEnd()}`);
   session.print(`# IPv6: ip6tables-restore\n${texts.ip6.trimEnd()}`);
+  const nft = options.neighbours === true ? undefined : result.user.nft;
+  if (nft !== undefined) session.print(`# native: nft -f\n${nft.trimEnd()}`);
   return EXIT.ok;
 }
 

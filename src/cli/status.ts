@@ -1,7 +1,7 @@
 import { describeDrift } from '../merge/drift.ts';
 import { status, type StatusResult } from '../verbs/status.ts';
 import { askDaemon } from './call-verb.ts';
-import { columns, localTime, paint } from './columns.ts';
+import { columns, localTime, paint, ruleCounts } from './columns.ts';
 import type { Register } from './commands.ts';
 import { EXIT, exitOfDrift } from './exit-codes.ts';
 import { addTail } from './help.ts';
@@ -93,7 +93,7 @@ function snapshotText({ snapshot, damagedSnapshots }: StatusResult): string {
   if (snapshot === undefined && damagedSnapshots.length > 0)
     return 'none is whole; `mendwall init` takes the live rules (it changes none)';
   if (snapshot === undefined) return 'none; run `mendwall init` first (it changes no rule)';
-  return `${snapshot.id} of ${localTime(snapshot.at)}: v4 ${snapshot.rules.ip}, v6 ${snapshot.rules.ip6} rules`;
+  return `${snapshot.id} of ${localTime(snapshot.at)}: ${ruleCounts(snapshot.rules)} rules`;
 }
 
 function driftText({ drift, unreadable, snapshot }: StatusResult, color: boolean): string {
@@ -101,13 +101,22 @@ function driftText({ drift, unreadable, snapshot }: StatusResult, color: boolean
   if (snapshot === undefined) return '-';
   if (drift.length === 0) return paint('none', 'green', color);
   const byFamily = (family: string): string => driftCounts(drift.filter((each) => each.family === family)) || 'none';
-  return paint(`v4: ${byFamily('ip')}; v6: ${byFamily('ip6')}`, 'red', color);
+  const others = driftCounts(drift.filter(({ family }) => family !== 'ip' && family !== 'ip6'));
+  const native = others === '' ? '' : `; native: ${others}`;
+  return paint(`v4: ${byFamily('ip')}; v6: ${byFamily('ip6')}${native}`, 'red', color);
 }
 
 function ownerLines({ owners }: StatusResult): string[] {
   if (owners.length === 0) return [];
-  const rows = owners.map(({ owner, engine, rules }) => [owner, engine, String(rules.ip), String(rules.ip6)]);
-  return ['', columns([['owner', 'engine', 'v4', 'v6'], ...rows])];
+  const hasNative = owners.some(({ rules }) => rules.native !== undefined);
+  const rows = owners.map(({ owner, engine, rules }) => [
+    owner,
+    engine,
+    String(rules.ip),
+    String(rules.ip6),
+    ...(hasNative ? [String(rules.native ?? 0)] : []),
+  ]);
+  return ['', columns([['owner', 'engine', 'v4', 'v6', ...(hasNative ? ['native'] : [])], ...rows])];
 }
 
 function sourceLines({ daemon }: StatusResult): string[] {

@@ -16,7 +16,7 @@ export function onPassDone(state: State, request: PassRequest, outcome: Outcome,
   const atRest = request.burstOver && outcome.overtaken !== true;
   const waiting = outcome.tables
     .filter((table) => table.decision === 'wait')
-    .map(({ family, table }) => ({ family, table }));
+    .flatMap(({ family, table }) => (family === 'ip' || family === 'ip6' ? [{ family, table }] : []));
   const idle = { ...state, running: false, waiting: atRest ? [] : [...state.waiting, ...waiting] };
   let result = countRivals(idle, outcome, nowMs);
   if (atRest) result = join(result, (next) => wipeByResult(next, request, outcome, nowMs));

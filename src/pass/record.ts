@@ -2,17 +2,24 @@
 
 import { HostError } from '../host/host.ts';
 import type { Ending } from './ending.ts';
+import type { NativeEnding } from './native.ts';
+import { withNativeEnding } from './native-outcome.ts';
 import { outcomeOf } from './outcome.ts';
 import { droppedBetween, lostAfter, remember } from './remember.ts';
 import type { Outcome, PassContext, PassRequest } from './types.ts';
 
 /** Ends a pass. Throws HostError when a new snapshot cannot be written. */
-export async function record(context: PassContext, request: PassRequest, ending: Ending): Promise<Outcome> {
+export async function record(
+  context: PassContext,
+  request: PassRequest,
+  ending: Ending,
+  native: NativeEnding,
+): Promise<Outcome> {
   const before = context.memory.snapshot;
   const lost = lostAfter(context, request, ending);
-  const adopted = ending.kind === 'seen' ? await remember(context, request, ending, lost) : undefined;
+  const adopted = ending.kind === 'seen' ? await remember(context, request, ending, native, lost) : undefined;
   const dropped = adopted === undefined ? [] : droppedBetween(before, context.memory.snapshot);
-  const outcome = outcomeOf(context, request, ending, { adopted, dropped, lost });
+  const outcome = withNativeEnding(outcomeOf(context, request, ending, { adopted, dropped, lost }), context, native);
   if (isWorthALine(outcome, request)) await journalLine(context, outcome);
   return outcome;
 }

@@ -1,18 +1,22 @@
 // What a pass means for the memory: the user's wish, the neighbours' last word, who lost rules, and a load as a new snapshot.
 
 import { HostError } from '../host/host.ts';
-import type { ChangeSummary } from '../merge/decide.ts';
+import type { ChangeSummary, DecisionKind } from '../merge/decide.ts';
 import { joinLost, type LostNeighbour, newlyLost, stillLost } from '../merge/foreign-lost.ts';
 import { libvirtReference } from '../merge/libvirt-reference.ts';
 import { foreignTable, lossesOf } from '../merge/repair.ts';
 import { isLibvirtJump } from '../owners/libvirt-shapes.ts';
 import type { FamilyWork, TableWork, Waiting } from '../plan/family-plan.ts';
+import type { UserRules, WaitingNative } from '../record/memory.ts';
 import { missingFrom } from '../ruleset/multiset.ts';
+import { type NativePart, rulesOf as rulesOfTable, sameNative } from '../ruleset/nft/native-part.ts';
+import { canonicalRule } from '../ruleset/nft/same.ts';
 import { printNeighbourPart } from '../ruleset/part-text.ts';
 import { FAMILIES, type Family } from '../ruleset/types.ts';
 import { ruleTexts, sameUserPart, type UserPart } from '../ruleset/user-part.ts';
 import { countersOf } from './counters.ts';
 import type { Ending, SeenRulesets } from './ending.ts';
+import type { NativeEnding } from './native.ts';
 import type { SeenFamily } from './observe.ts';
 import type { PassContext, PassRequest } from './types.ts';
 
@@ -21,6 +25,7 @@ export async function remember(
   context: PassContext,
   request: PassRequest,
   ending: Extract<Ending, { kind: 'seen' }>,
+  native: NativeEnding,
   lost: readonly LostNeighbour[],
 ): Promise<string | undefined> {
   const { memory, files } = context;
@@ -31,20 +36,23 @@ export async function remember(
   if (!request.burstOver) return undefined;
   for (const { family, classified } of ending.seen.families) context.cache.counters.set(family, countersOf(classified));
   const decided = ending.work.flatMap((family) => family.tables).filter((work) => work.decision.kind !== 'wait');
-  const wish = withTables(memory.wish, decided);
+  const wish = { ...withTables(memory.wish, decided), native: native.wish ?? memory.wish.native };
   const loaded = decided.filter((work) => work.decision.kind === 'load');
-  const replaced = decided
-    .filter((work) => work.decision.kind === 'replaced')
-    .map((work) => `${work.plan.family} ${work.table}`);
+  const replaced = [
+    ...decided.filter((work) => work.decision.kind === 'replaced').map((work) => `${work.plan.family} ${work.table}`),
+    ...keysOf(native, 'replaced'),
+  ];
   const waiting = [...ending.held, ...ending.work.flatMap((family) => family.homeless)];
   const changed =
     !sameParts(wish, memory.wish) ||
     replaced.some((table) => !memory.replaced.includes(table)) ||
     !sameWaiting(memory.waiting, waiting) ||
+    (native.wish !== undefined && !sameNativeWaiting(memory.waitingNative ?? [], native.waiting)) ||
     memory.unsaved === true;
   const tried = request.mode === 'merge' && ending.seen.mixed === undefined;
   if (tried) memory.waiting = waiting;
-  if (loaded.length > 0) return adopt(context, wish, loaded, replaced);
+  if (request.mode === 'merge' && native.wish !== undefined) memory.waitingNative = native.waiting;
+  if (loaded.length > 0 || keysOf(native, 'load').length > 0) return adopt(context, wish, loaded, native, replaced);
   if (!changed) return undefined;
   memory.wish = wish;
   memory.replaced = [...new Set([...memory.replaced, ...replaced])];
@@ -95,29 +103,44 @@ async function saveWish({ host, memory, files }: PassContext): Promise<void> {
 }
 
 /** Rules of the user's that the old snapshot has and the new one lacks, as `ip filter -A ...`. */
-export function droppedBetween(
-  before: Readonly<Record<Family, UserPart>>,
-  now: Readonly<Record<Family, UserPart>>,
-): string[] {
+export function droppedBetween(before: UserRules, now: UserRules): string[] {
   const rulesOf = (part: UserPart): string[] =>
     [...part.tables.values()].flatMap((table) =>
       [...table.chains.values()].flatMap((chain) =>
         ruleTexts(chain.items).map((text) => `${part.family} ${table.name} ${text}`),
       ),
     );
-  return FAMILIES.flatMap((family) => missingFrom(rulesOf(before[family]), rulesOf(now[family])));
+  return [
+    ...FAMILIES.flatMap((family) => missingFrom(rulesOf(before[family]), rulesOf(now[family]))),
+    ...missingFrom(nativeRulesOf(before.native), nativeRulesOf(now.native)),
+  ];
 }
+
+/** The native tables that were decided so. Only where they could be read to the end. */
+const keysOf = ({ wish, decisions }: NativeEnding, kind: DecisionKind): string[] =>
+  wish === undefined ? [] : decisions.filter((decision) => decision.kind === kind).map(({ key }) => key);
+
+/** `inet filter input tcp dport 22 accept` */
+const nativeRulesOf = (part: NativePart): string[] =>
+  [...part].flatMap(([key, table]) =>
+    rulesOfTable(table).map(({ chain, text }) => `${key} ${chain} ${canonicalRule(text)}`),
+  );
 
 /** A load becomes the new snapshot for its tables; what is pending elsewhere stays pending. */
 async function adopt(
   context: PassContext,
-  wish: Readonly<Record<Family, UserPart>>,
+  wish: UserRules,
   loaded: readonly TableWork[],
+  native: NativeEnding,
   replaced: readonly string[],
 ): Promise<string> {
   const { memory, files } = context;
-  const snapshot = withTables(memory.snapshot, loaded);
-  const names = loaded.map((work) => `${work.plan.family} ${work.table}`);
+  const nativeKeys = keysOf(native, 'load');
+  const snapshot = {
+    ...withTables(memory.snapshot, loaded),
+    native: withNative(memory.snapshot.native, wish.native, nativeKeys),
+  };
+  const names = [...loaded.map((work) => `${work.plan.family} ${work.table}`), ...nativeKeys];
   const stillReplaced = [...new Set([...memory.replaced, ...replaced])].filter((table) => !names.includes(table));
   const id = await files.takeSnapshot(memory, snapshot, memory.known.ip !== undefined, {
     trigger: 'load',
@@ -141,9 +164,23 @@ function withTables(parts: Readonly<Record<Family, UserPart>>, work: readonly Ta
   return result;
 }
 
-function sameParts(a: Readonly<Record<Family, UserPart>>, b: Readonly<Record<Family, UserPart>>): boolean {
-  return FAMILIES.every((family) => sameUserPart(a[family], b[family]));
+/** `before` with the tables `keys` as `now` has them, in the order of `now`. */
+function withNative(before: NativePart, now: NativePart, keys: readonly string[]): NativePart {
+  const order = [...new Set([...now.keys(), ...before.keys()])];
+  return new Map(
+    order.flatMap((key) => {
+      const table = (keys.includes(key) ? now : before).get(key);
+      return table === undefined ? [] : [[key, table] as const];
+    }),
+  );
 }
+
+function sameParts(a: UserRules, b: UserRules): boolean {
+  return FAMILIES.every((family) => sameUserPart(a[family], b[family])) && sameNative(a.native, b.native);
+}
+
+const sameNativeWaiting = (a: readonly WaitingNative[], b: readonly WaitingNative[]): boolean =>
+  JSON.stringify(a) === JSON.stringify(b);
 
 /** True when the same rules wait for the same places. */
 export function sameWaiting(a: readonly Waiting[], b: readonly Waiting[]): boolean {

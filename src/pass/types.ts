@@ -10,6 +10,7 @@ import type { Settings } from '../plan/family-plan.ts';
 import type { Journal } from '../record/journal.ts';
 import type { Memory, MemoryFiles } from '../record/memory.ts';
 import type { Network } from '../ruleset/network.ts';
+import type { NftFamily } from '../ruleset/nft/types.ts';
 import type { Family, TableName } from '../ruleset/types.ts';
 import type { UserPart } from '../ruleset/user-part.ts';
 
@@ -77,7 +78,8 @@ export interface PassRequest {
 }
 
 export interface TableReport {
-  readonly family: Family;
+  /** `ip` and `ip6` for iptables' tables; a native table's own family. */
+  readonly family: NftFamily;
   readonly table: TableName;
   readonly decision: DecisionKind;
   readonly evidence: readonly string[];

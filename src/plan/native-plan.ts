@@ -5,9 +5,10 @@
 import type { ClassifiedNative, ClassifiedNativeTable } from '../classify/classify-native.ts';
 import type { NativeDecision } from '../merge/decide-native.ts';
 import type { Drift } from '../merge/drift.ts';
+import { nativeDrift } from '../merge/native-drift.ts';
+import { weave } from '../merge/weave.ts';
 import { isSameTable, mapObjects, type NativePart, rulesOf } from '../ruleset/nft/native-part.ts';
-import { chainsOf, type NftFamily, type NftTable } from '../ruleset/nft/types.ts';
-import { USER } from '../ruleset/user-part.ts';
+import { chainsOf, type NftTable } from '../ruleset/nft/types.ts';
 import { type NftRefusal, renderReplacement } from './nft-replace.ts';
 
 /** A rule of the user's native tables that nft refuses now, and why (its own words). */
@@ -83,6 +84,21 @@ export function withoutHeld(table: NftTable, held: readonly NativeWaiting[]): Nf
   });
 }
 
+/** The table with the rules that wait where they stood in `wish`: what cannot be loaded now is still wanted. */
+export function withWaiting(table: NftTable, wish: NftTable | undefined, waiting: readonly NativeWaiting[]): NftTable {
+  if (wish === undefined || waiting.length === 0) return table;
+  return mapObjects(table, (object) => {
+    const before = chainsOf(wish).find(({ name }) => object.kind === 'chain' && name === object.name);
+    const held = waiting.filter(({ chain }) => chain === before?.name).map(({ text }) => text);
+    if (object.kind !== 'chain' || before === undefined || held.length === 0) return object;
+    const texts = object.rules.map(({ text }) => text);
+    const wanted = before.rules.map(({ text }) => text).filter((text) => texts.includes(text) || held.includes(text));
+    const byText = new Map([...before.rules, ...object.rules].map((rule) => [rule.text, rule]));
+    const rules = weave(texts, wanted).flatMap((text) => byText.get(text) ?? []);
+    return { ...object, rules, parts: [...object.parts.filter(({ kind }) => kind !== 'rule'), ...rules] };
+  });
+}
+
 /** True once for each copy. */
 function takesEach(texts: readonly string[]): (text: string) => boolean {
   const left = [...texts];
@@ -110,17 +126,4 @@ function withStrangers(table: NftTable, now: ClassifiedNativeTable | undefined):
 function mendOf({ kind, key, table }: NativeEdit, now: NftTable | undefined): Drift[] {
   const rules = table === undefined ? 0 : rulesOf(table).length - (now === undefined ? 0 : rulesOf(now).length);
   return [nativeDrift('lost', key, '', '', kind === 'create' ? `the table was gone, with ${rules} rules` : kind)];
-}
-
-/** A drift value about a native table or one of its rules. */
-export function nativeDrift(
-  kind: Drift['kind'],
-  key: string,
-  chain: string,
-  text: string,
-  evidence: string,
-  owner: string = USER,
-): Drift {
-  const [family = 'inet', table = ''] = key.split(' ');
-  return { kind, family: family as NftFamily, table, chain, text, owner, evidence };
 }

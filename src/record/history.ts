@@ -21,7 +21,7 @@ export interface Taking {
   readonly message: string;
   readonly neighbours: NeighboursState;
   /** The user's rules by family. */
-  readonly rules: { readonly ip: number; readonly ip6: number };
+  readonly rules: { readonly ip: number; readonly ip6: number; readonly native?: number };
 }
 
 export interface History {

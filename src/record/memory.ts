@@ -6,12 +6,28 @@
 import type { Host } from '../host/host.ts';
 import { parseNeighbourPart, parseUserPart, printNeighbourPart, printUserPart } from '../ruleset/part-text.ts';
 import { FAMILIES, type Family } from '../ruleset/types.ts';
+import { EMPTY_NATIVE, type NativePart, parseNative, printNative } from '../ruleset/nft/native-part.ts';
 import { emptyPart, type NeighbourPart, type UserPart } from '../ruleset/user-part.ts';
+import type { UserTexts } from './snapshot-id.ts';
 import { openKeeper } from './keep.ts';
 import { bootId, openStateFiles, type StateFiles } from './state.ts';
 import { type DamagedSnapshot, openStore, type SnapshotContent, type Store, type TakingReason } from './store.ts';
 
 export type PerFamily<T> = Readonly<Record<Family, T>>;
+
+/** All rules of the user's: iptables' of both families, and the native nft tables. */
+export interface UserRules extends PerFamily<UserPart> {
+  readonly native: NativePart;
+}
+
+/** A rule of a native table that nft could not load at the last try, as plan/native-plan.ts has it. */
+export interface WaitingNative {
+  /** `inet filter` */
+  readonly key: string;
+  readonly chain: string;
+  readonly text: string;
+  readonly why: string;
+}
 
 export interface WaitingRule {
   readonly family: Family;
@@ -36,13 +52,14 @@ export interface LostRules {
 export interface Memory {
   /** Id of the latest snapshot; undefined before `init`. */
   snapshotId: string | undefined;
-  snapshot: PerFamily<UserPart>;
+  snapshot: UserRules;
   /** What the user's part should be: the snapshot with what is pending. */
-  wish: PerFamily<UserPart>;
+  wish: UserRules;
   known: PerFamily<NeighbourPart | undefined>;
-  /** Tables whose user part was replaced by a load that is not adopted: `ip filter`. */
+  /** Tables, native ones too, whose user part was replaced by a load that is not adopted: `ip filter`. */
   replaced: readonly string[];
   waiting: readonly WaitingRule[];
+  waitingNative?: readonly WaitingNative[];
   /** What flushes and loads took from neighbours that are not put back by text; said until they have written again. */
   lost?: readonly LostRules[];
   /** Snapshots that were taken after `snapshotId` and are damaged, newest first; the wish of the newest may still stand. */
@@ -56,8 +73,11 @@ interface WishDocument {
   readonly snapshotId: string;
   readonly ip: string;
   readonly ip6: string;
+  /** Native tables; '' or missing: none. */
+  readonly nft?: string;
   readonly replaced: readonly string[];
   readonly waiting: readonly WaitingRule[];
+  readonly waitingNative?: readonly WaitingNative[];
 }
 
 interface KnownDocument {
@@ -78,7 +98,7 @@ export interface MemoryFiles {
   /** A new snapshot of `user`; pending and replaced end. */
   takeSnapshot(
     memory: Memory,
-    user: PerFamily<UserPart>,
+    user: UserRules,
     complete: boolean,
     reason: Omit<TakingReason, 'parent'>,
   ): Promise<string>;
@@ -96,8 +116,10 @@ export function openMemory(host: Host, stateDir: string): MemoryFiles {
       snapshotId: memory.snapshotId,
       ip: printUserPart(memory.wish.ip, WISH_TITLE),
       ip6: printUserPart(memory.wish.ip6, WISH_TITLE),
+      nft: printNative(memory.wish.native, WISH_TITLE),
       replaced: memory.replaced,
       waiting: memory.waiting,
+      waitingNative: memory.waitingNative ?? [],
     };
     await state.write('wish', document);
   }
@@ -117,7 +139,7 @@ export function openMemory(host: Host, stateDir: string): MemoryFiles {
 
   async function takeSnapshot(
     memory: Memory,
-    user: PerFamily<UserPart>,
+    user: UserRules,
     complete: boolean,
     reason: Omit<TakingReason, 'parent'>,
   ): Promise<string> {
@@ -140,17 +162,25 @@ export function openMemory(host: Host, stateDir: string): MemoryFiles {
   return { store, state, load: () => load(store, state, boot), saveWish, saveKnown, keep, takeSnapshot };
 }
 
-function contentOf({ known }: Memory, user: PerFamily<UserPart>, complete: boolean): SnapshotContent {
+function contentOf({ known }: Memory, user: UserRules, complete: boolean): SnapshotContent {
   return {
-    user: { ip: printUserPart(user.ip, SNAPSHOT_TITLE), ip6: printUserPart(user.ip6, SNAPSHOT_TITLE) },
+    user: userTexts(user),
     neighbours: { ip: knownText(known.ip), ip6: knownText(known.ip6) },
     neighboursState: complete ? 'complete' : 'partial',
   };
 }
 
+/** The texts of a snapshot's files; `nft` only where there are native tables. */
+export function userTexts({ ip, ip6, native }: UserRules): UserTexts {
+  const texts = { ip: printUserPart(ip, SNAPSHOT_TITLE), ip6: printUserPart(ip6, SNAPSHOT_TITLE) };
+  return native.size === 0 ? texts : { ...texts, nft: printNative(native, NATIVE_TITLE) };
+}
+
 const WISH_TITLE = "mendwall: the user's rules as wanted now (the latest snapshot with what is pending)";
 const KNOWN_TITLE = "mendwall: the neighbours' rules at the last complete read";
 const SNAPSHOT_TITLE = "mendwall: the user's rules; loads with plain iptables-restore";
+const NATIVE_TITLE = "mendwall: the user's native tables; loads with plain nft -f";
+const NO_RULES: UserRules = { ip: emptyPart('ip'), ip6: emptyPart('ip6'), native: EMPTY_NATIVE };
 
 function knownText(part: NeighbourPart | undefined): string {
   return part === undefined ? '' : printNeighbourPart(part, KNOWN_TITLE);
@@ -160,8 +190,8 @@ async function load(store: Store, state: StateFiles, boot: string): Promise<{ me
   const notes: string[] = [];
   const memory: Memory = {
     snapshotId: undefined,
-    snapshot: { ip: emptyPart('ip'), ip6: emptyPart('ip6') },
-    wish: { ip: emptyPart('ip'), ip6: emptyPart('ip6') },
+    snapshot: NO_RULES,
+    wish: NO_RULES,
     known: { ip: undefined, ip6: undefined },
     replaced: [],
     waiting: [],
@@ -183,7 +213,7 @@ async function load(store: Store, state: StateFiles, boot: string): Promise<{ me
 }
 
 /** Why a snapshot cannot be used although its files are as they were written. */
-function problemIn(user: PerFamily<string>): string | undefined {
+function problemIn(user: UserTexts): string | undefined {
   const problems: string[] = [];
   readParts(user, 'its rules', problems);
   return problems[0];
@@ -208,6 +238,7 @@ async function loadWish(state: StateFiles, boot: string, memory: Memory, notes: 
   memory.wish = readParts(wish.value, 'wish.json', notes);
   memory.replaced = wish.value.replaced;
   memory.waiting = wish.value.waiting;
+  if ((wish.value.waitingNative ?? []).length > 0) memory.waitingNative = wish.value.waitingNative ?? [];
 }
 
 /** Of a damaged snapshot the wish is what is left: its rules with what was pending, shown as pending against the older one. */
@@ -232,15 +263,17 @@ async function loadKnown(state: StateFiles, boot: string, memory: Memory, notes:
   if (known.value.lost !== undefined && known.value.lost.length > 0) memory.lost = known.value.lost;
 }
 
-/** Both families' user part from text; a family that cannot be read is empty, with a note. */
-export function readParts(texts: PerFamily<string>, file: string, notes: string[]): PerFamily<UserPart> {
+/** The user's part from text; a family that cannot be read is empty, with a note. */
+export function readParts(texts: UserTexts, file: string, notes: string[]): UserRules {
   const read = (family: Family): UserPart => {
     const parsed = parseUserPart(texts[family], family, file);
     if (parsed.kind === 'part') return parsed.part;
     notes.push(`${file}: ${parsed.problems[0]?.message}`);
     return emptyPart(family);
   };
-  return { ip: read('ip'), ip6: read('ip6') };
+  const native = parseNative(texts.nft ?? '', file);
+  if (native.kind === 'problems') notes.push(`${file}: ${native.problems[0]?.message}`);
+  return { ip: read('ip'), ip6: read('ip6'), native: native.kind === 'part' ? native.part : EMPTY_NATIVE };
 }
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -2,6 +2,7 @@
 // The same rules have the same id, whatever the counters, the time of the dump and the order in which tables were printed.
 
 import { createHash } from 'node:crypto';
+import { canonicalNative, parseNative } from '../ruleset/nft/native-part.ts';
 import type { Family } from '../ruleset/types.ts';
 
 /** Characters of an id: 64 bits of SHA-256, in hex. */
@@ -10,9 +11,21 @@ export const ID_LENGTH = 16;
 /** Text of both families, in iptables-save form. */
 export type FamilyTexts = Readonly<Record<Family, string>>;
 
+/** The user's rules: both families, and native tables in nft's form; without `nft`, or with '', there are none. */
+export interface UserTexts extends FamilyTexts {
+  readonly nft?: string;
+}
+
 /** Id of the user's rules. Comments count (slots are comments), except those iptables-save dates; blank lines do not. */
-export function snapshotId(user: FamilyTexts): string {
-  return textHash(JSON.stringify([normalise(user.ip), normalise(user.ip6)])).slice(0, ID_LENGTH);
+export function snapshotId({ ip, ip6, nft = '' }: UserTexts): string {
+  const native = nft === '' ? [] : [normaliseNative(nft)];
+  return textHash(JSON.stringify([normalise(ip), normalise(ip6), ...native])).slice(0, ID_LENGTH);
+}
+
+/** What cannot be read is taken as it is: another text, another id. */
+function normaliseNative(text: string): string {
+  const parsed = parseNative(text, 'user.nft');
+  return parsed.kind === 'part' ? canonicalNative(parsed.part) : text;
 }
 
 /** SHA-256 of a text in hex. Over UTF-16, so that bytes which are not UTF-8 (lone surrogates) count as well. */

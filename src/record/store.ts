@@ -1,5 +1,6 @@
 // The snapshots of the user's rules, with their neighbours' part beside them, in files people and iptables-restore can read.
-//   <dir>/<id>/{user.v4,user.v6,neighbours.v4,neighbours.v6,meta.json}   <dir>/history.jsonl
+//   <dir>/<id>/{user.v4,user.v6,neighbours.v4,neighbours.v6,meta.json} and, with native tables, user.nft
+//   <dir>/history.jsonl
 // Guarantees: a crash, a kill -9, a power loss or a full disk at any instant leaves the old latest snapshot or the new one,
 // whole: the folder is written under another name, flushed and renamed; only then the history names it. Reading never writes.
 // An id is a hash of the content, checked at each load. What it does not do: parse rules; lock (callers hold the pass lock).
@@ -8,11 +9,12 @@ import { HostError, type Host } from '../host/host.ts';
 import { addTaking, isTaking, readHistory, type History, type NeighboursState, type Taking } from './history.ts';
 import { parseObject } from './json-lines.ts';
 import { pruneStore, type PruneOutcome, type PrunePolicy } from './prune.ts';
-import { countRules, ID_LENGTH, snapshotId, type FamilyTexts } from './snapshot-id.ts';
+import { countRules, ID_LENGTH, snapshotId, type FamilyTexts, type UserTexts } from './snapshot-id.ts';
+import { countNativeRules, parseNative } from '../ruleset/nft/native-part.ts';
 
-/** What a snapshot holds. The texts are in iptables-save form; a family without rules is ''. */
+/** What a snapshot holds. The texts are in iptables-save form (`nft` in nft's); a family without rules is ''. */
 export interface SnapshotContent {
-  readonly user: FamilyTexts;
+  readonly user: UserTexts;
   /** As seen when the content was first taken; taking the same user rules again leaves it. */
   readonly neighbours: FamilyTexts;
   readonly neighboursState: NeighboursState;
@@ -64,6 +66,8 @@ export interface Store {
 }
 
 const FILES = ['user.v4', 'user.v6', 'neighbours.v4', 'neighbours.v6', 'meta.json'] as const;
+/** Only in a snapshot with native tables: that it is missing is seen by the id. */
+const NATIVE_FILE = 'user.nft';
 const HISTORY = 'history.jsonl';
 /** `3f0a51b2c4d6e788` */
 const SNAPSHOT_ID = new RegExp(`^[0-9a-f]{${ID_LENGTH}}$`);
@@ -138,8 +142,14 @@ function makeTaking(host: Host, content: SnapshotContent, reason: TakingReason, 
     trigger: reason.trigger,
     message: reason.message,
     neighbours: content.neighboursState,
-    rules: { ip: countRules(content.user.ip), ip6: countRules(content.user.ip6) },
+    rules: { ip: countRules(content.user.ip), ip6: countRules(content.user.ip6), ...nativeCount(content.user) },
   };
+}
+
+/** Said only where there are native tables. */
+function nativeCount({ nft = '' }: UserTexts): { readonly native?: number } {
+  const parsed = parseNative(nft, NATIVE_FILE);
+  return nft === '' || parsed.kind !== 'part' ? {} : { native: countNativeRules(parsed.part) };
 }
 
 async function writeFolder(host: Host, dir: string, taking: Taking, content: SnapshotContent): Promise<void> {
@@ -151,6 +161,8 @@ async function writeFolder(host: Host, dir: string, taking: Taking, content: Sna
     const texts = [user.ip, user.ip6, neighbours.ip, neighbours.ip6, `${JSON.stringify(taking, undefined, 2)}\n`];
     for (const [index, name] of FILES.entries())
       await host.files.writeAtomic(`${temporary}/${name}`, texts[index] ?? '');
+    if (user.nft !== undefined && user.nft !== '')
+      await host.files.writeAtomic(`${temporary}/${NATIVE_FILE}`, user.nft);
     await setDamagedAside(host, dir, taking.id);
     await host.files.rename(temporary, `${dir}/${taking.id}`);
   } catch (error) {
@@ -177,12 +189,17 @@ async function readFolder(host: Host, dir: string, id: string): Promise<Folder> 
     texts.push(text);
   }
   const [ip = '', ip6 = '', neighboursIp = '', neighboursIp6 = '', metaText = ''] = texts;
+  const native = (await host.files.exists(`${dir}/${id}/${NATIVE_FILE}`))
+    ? await readPart(host, `${dir}/${id}/${NATIVE_FILE}`)
+    : '';
+  if (typeof native !== 'string') return { kind: 'damaged', reason: native.reason };
+  const user = native === '' ? { ip, ip6 } : { ip, ip6, nft: native };
   const meta = parseObject(metaText);
   if (meta === undefined || !isTaking(meta)) return { kind: 'damaged', reason: `${dir}/${id}/meta.json is not whole` };
-  const found = snapshotId({ ip, ip6 });
+  const found = snapshotId(user);
   if (found !== id) return { kind: 'damaged', reason: `the rules in ${dir}/${id} were altered: their id is ${found}` };
   const neighbours = { ip: neighboursIp, ip6: neighboursIp6 };
-  return { kind: 'whole', meta, content: { user: { ip, ip6 }, neighbours, neighboursState: meta.neighbours } };
+  return { kind: 'whole', meta, content: { user, neighbours, neighboursState: meta.neighbours } };
 }
 
 /** A file that the disk cannot give back is damaged, too: an older snapshot is better than none. */

@@ -5,7 +5,7 @@
 import { runPass } from '../pass.ts';
 import type { Outcome, TableReport } from '../pass/types.ts';
 import type { JournalEntry } from '../record/journal-files.ts';
-import type { PerFamily } from '../record/memory.ts';
+import type { NativePart } from '../ruleset/nft/native-part.ts';
 import { type Item, ruleTexts, type UserChain, type UserPart, type UserTable } from '../ruleset/user-part.ts';
 import { handRequest } from './hand.ts';
 import { entryId, findEntry } from './log.ts';
@@ -73,17 +73,32 @@ async function acceptPass({ context }: World, entry: JournalEntry, args: AcceptA
   if (tables.length === 0) return refused('nothing-to-accept', `pass ${name} undid no change of yours`);
   const { memory } = context;
   const reversed: string[] = [];
-  const parts = { ip: reverse(memory.wish.ip, tables, reversed), ip6: reverse(memory.wish.ip6, tables, reversed) };
+  const parts = {
+    ip: reverse(memory.wish.ip, tables, reversed),
+    ip6: reverse(memory.wish.ip6, tables, reversed),
+    native: reverseNative(memory.wish.native, tables, reversed),
+  };
   const what = `the change that pass ${name} undid`;
   if (reversed.length === 0)
     return refused('nothing-to-accept', `nothing that pass ${name} put back is wanted any more`);
   if (args.dryRun) return { kind: 'accept', changed: false, what, reversed, id: undefined, outcome: undefined };
-  const outcome = await takeAndApply(context, parts satisfies PerFamily<UserPart>, {
+  const outcome = await takeAndApply(context, parts, {
     trigger: 'accept',
     message: what,
     repair: false,
   });
   return { kind: 'accept', changed: true, what, reversed, id: memory.snapshotId, outcome };
+}
+
+/** `create table inet filter`, its text behind it */
+const CREATION = /^create table (\S+ \S+)(?:\n|$)/;
+
+/** A native table that a pass made anew goes again. */
+function reverseNative(part: NativePart, reports: readonly TableReport[], reversed: string[]): NativePart {
+  const made = reports.flatMap(({ edits }) => edits.map((edit) => CREATION.exec(edit)?.[1] ?? ''));
+  const keys = made.filter((key) => part.has(key));
+  reversed.push(...keys.map((key) => `create table ${key}`));
+  return new Map([...part].filter(([key]) => !keys.includes(key)));
 }
 
 function reverse(part: UserPart, reports: readonly TableReport[], reversed: string[]): UserPart {

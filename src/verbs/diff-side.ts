@@ -6,8 +6,10 @@ import { readParts } from '../record/memory.ts';
 import type { Network } from '../ruleset/network.ts';
 import { parseNeighbourPart } from '../ruleset/part-text.ts';
 import type { Family } from '../ruleset/types.ts';
+import type { NativePart } from '../ruleset/nft/native-part.ts';
 import type { Content } from './diff-lines.ts';
 import { type LiveFamily, readForLooking } from './hand.ts';
+import { readLiveNative } from './native.ts';
 import { readRulesFile } from './rules-file.ts';
 import { loadSnapshot } from './snapshots.ts';
 import { noSnapshot, type Refusal, type World } from './types.ts';
@@ -17,28 +19,37 @@ export interface Side {
   readonly kind: 'side';
   readonly label: string;
   readonly parts: Readonly<Record<Family, Content | undefined>>;
+  /** The user's native tables; undefined for a file, which does not speak of them. */
+  readonly native: NativePart | undefined;
 }
 
 /** `name`: `live`, a snapshot's name, or a path. `cache` keeps the live rules for the other side. */
-export async function readSide(
-  world: World,
-  name: string,
-  cache: { live?: readonly LiveFamily[] },
-): Promise<Side | Refusal> {
+export async function readSide(world: World, name: string, cache: LiveCache): Promise<Side | Refusal> {
   if (name === 'live') return liveSide(world, cache);
   const isName = /^latest(?:~\d+)?$|^[0-9a-f]{4,}$/.test(name) && !(await world.context.host.files.exists(name));
   return isName ? snapshotSide(world, name) : fileSide(world, name);
 }
 
-async function liveSide(world: World, cache: { live?: readonly LiveFamily[] }): Promise<Side | Refusal> {
-  const live = cache.live ?? (await readForLooking(world.context));
+/** The live rules, read once. */
+export interface LiveCache {
+  live?: readonly LiveFamily[];
+  native?: NativePart;
+}
+
+async function liveSide(world: World, cache: LiveCache): Promise<Side | Refusal> {
+  const [live, native] = await Promise.all([
+    cache.live ?? readForLooking(world.context),
+    cache.native === undefined ? readLiveNative(world.context.host) : { kind: 'native' as const, part: cache.native },
+  ]);
   if ('code' in live) return live;
+  if (native.kind === 'refused') return native;
   cache.live = live;
+  cache.native = native.part;
   const content = (family: Family): Content | undefined => {
     const seen = live.find((each) => each.family === family);
     return seen === undefined ? undefined : contentOf(seen.classified);
   };
-  return { kind: 'side', label: 'live', parts: { ip: content('ip'), ip6: content('ip6') } };
+  return { kind: 'side', label: 'live', parts: { ip: content('ip'), ip6: content('ip6') }, native: native.part };
 }
 
 function contentOf(classified: Classified): Content {
@@ -62,7 +73,8 @@ async function snapshotSide(world: World, name: string): Promise<Side | Refusal>
       live: undefined,
     };
   };
-  return { kind: 'side', label: `snapshot ${loaded.id}`, parts: { ip: content('ip'), ip6: content('ip6') } };
+  const parts = { ip: content('ip'), ip6: content('ip6') };
+  return { kind: 'side', label: `snapshot ${loaded.id}`, parts, native: user.native };
 }
 
 async function fileSide(world: World, path: string): Promise<Side | Refusal> {
@@ -74,6 +86,7 @@ async function fileSide(world: World, path: string): Promise<Side | Refusal> {
     kind: 'side',
     label: path,
     parts: { ip: family === 'ip' ? content : undefined, ip6: family === 'ip6' ? content : undefined },
+    native: undefined,
   };
 }
 

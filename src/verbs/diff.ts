@@ -4,9 +4,11 @@
 
 import { guestBridgeTest } from '../plan/family-plan.ts';
 import { FAMILIES, type Family } from '../ruleset/types.ts';
+import { sameNative } from '../ruleset/nft/native-part.ts';
+import { USER } from '../ruleset/user-part.ts';
 import { type DiffLine, linesOfBoth } from './diff-lines.ts';
-import { readSide } from './diff-side.ts';
-import type { LiveFamily } from './hand.ts';
+import { nativeLinesOfBoth } from './diff-native.ts';
+import { type LiveCache, readSide, type Side } from './diff-side.ts';
 import type { Refusal, World } from './types.ts';
 
 export interface DiffArgs {
@@ -26,7 +28,8 @@ export interface DiffSide {
 export interface DiffResult {
   readonly kind: 'diff';
   readonly families: readonly {
-    readonly family: Family;
+    /** `native`: the user's own nft tables, of all families. */
+    readonly family: Family | 'native';
     readonly a: DiffSide;
     readonly b: DiffSide;
     readonly same: boolean;
@@ -34,8 +37,17 @@ export interface DiffResult {
   readonly same: boolean;
 }
 
+/** The user's native tables, where both sides can speak of them and one has any. A snapshot keeps no neighbour's. */
+function nativeDiff(a: Side, b: Side, { owner, all }: DiffArgs): DiffResult['families'] {
+  if (a.native === undefined || b.native === undefined || !(all || owner === undefined || owner === USER)) return [];
+  if (a.native.size + b.native.size === 0) return [];
+  const [from, to] = nativeLinesOfBoth(a.native, b.native);
+  const same = sameNative(a.native, b.native);
+  return [{ family: 'native', a: { label: a.label, lines: from }, b: { label: b.label, lines: to }, same }];
+}
+
 export async function diff(world: World, args: DiffArgs): Promise<DiffResult | Refusal> {
-  const cache: { live?: readonly LiveFamily[] } = {};
+  const cache: LiveCache = {};
   const a = await readSide(world, args.a, cache);
   if (a.kind === 'refused') return a;
   const b = await readSide(world, args.b, cache);
@@ -49,5 +61,6 @@ export async function diff(world: World, args: DiffArgs): Promise<DiffResult | R
       from.length === to.length && from.every((line, at) => line.text === to[at]?.text && line.place === to[at]?.place);
     return [{ family, a: { label: a.label, lines: from }, b: { label: b.label, lines: to }, same }];
   });
-  return { kind: 'diff', families, same: families.every(({ same }) => same) };
+  const all = [...families, ...nativeDiff(a, b, args)];
+  return { kind: 'diff', families: all, same: all.every(({ same }) => same) };
 }

@@ -1,12 +1,14 @@
 // What `init` tells of a ruleset: what was taken as the user's, and what was left out, with its owner. Pure.
 
 import type { Classified } from '../classify/classify.ts';
-import type { Family } from '../ruleset/types.ts';
+import type { ClassifiedNative } from '../classify/classify-native.ts';
+import type { NativePart } from '../ruleset/nft/native-part.ts';
+import { chainsOf, type NftFamily } from '../ruleset/nft/types.ts';
 import { ruleTexts, USER, type UserPart } from '../ruleset/user-part.ts';
 
 /** Rules of one owner in one chain that were left out. */
 export interface LeftOut {
-  readonly family: Family;
+  readonly family: NftFamily;
   readonly table: string;
   readonly chain: string;
   readonly owner: string;
@@ -15,7 +17,7 @@ export interface LeftOut {
 }
 
 export interface TakenChain {
-  readonly family: Family;
+  readonly family: NftFamily;
   readonly table: string;
   readonly chain: string;
   readonly policy: string;
@@ -37,6 +39,35 @@ export function takenChains(part: UserPart): TakenChain[] {
         (chain) =>
           chain.rules.length > 0 || chain.policy === '-' || (chain.policy !== 'ACCEPT' && chain.policy !== 'foreign'),
       ),
+  );
+}
+
+/** The chains of native tables; a regular chain has the policy `-`. */
+export function takenNative(part: NativePart): TakenChain[] {
+  return [...part.values()].flatMap((table) =>
+    chainsOf(table).map(({ name, base, rules }) => ({
+      family: table.family,
+      table: table.name,
+      chain: name,
+      policy: base === undefined ? '-' : base.policy.toUpperCase(),
+      rules: rules.map(({ text }) => text),
+    })),
+  );
+}
+
+/** Native tables of neighbours, and their chains in the user's. */
+export function leftOutNative(classified: ClassifiedNative): LeftOut[] {
+  return [...classified.values()].flatMap(({ table, owner, evidence, strangers }) =>
+    chainsOf(table)
+      .filter(({ name, rules }) => (owner !== USER || strangers.has(name)) && rules.length > 0)
+      .map(({ name, rules }) => ({
+        family: table.family,
+        table: table.name,
+        chain: name,
+        owner: strangers.get(name) ?? owner,
+        evidence: strangers.has(name) ? `chain ${name}` : evidence,
+        rules: rules.map(({ text }) => text),
+      })),
   );
 }
 

@@ -9,13 +9,14 @@ import { lossesOf } from '../merge/repair.ts';
 import { shadowedIn } from '../merge/shadowed.ts';
 import type { PassContext } from '../pass/types.ts';
 import { guestBridgeTest } from '../plan/family-plan.ts';
+import { type UserRules, userTexts } from '../record/memory.ts';
 import { snapshotId } from '../record/snapshot-id.ts';
-import { printUserPart } from '../ruleset/part-text.ts';
 import { FAMILIES, type Family } from '../ruleset/types.ts';
 import type { UserPart } from '../ruleset/user-part.ts';
 import { familyOf, neighboursAreQuiet, readLive, type SeenRulesets } from './hand.ts';
 import { lowerSlots } from './init-place.ts';
-import { type LeftOut, leftOut, type TakenChain, takenChains } from './init-report.ts';
+import { type LeftOut, leftOut, leftOutNative, type TakenChain, takenChains, takenNative } from './init-report.ts';
+import { type LiveNative, readLiveNative } from './native.ts';
 import { readRulesFile, type RulesFile } from './rules-file.ts';
 import { type Refusal, refused, type World } from './types.ts';
 
@@ -61,13 +62,17 @@ export async function init(world: World, args: InitArgs): Promise<InitResult | R
   }
   const quiet = await neighboursAreQuiet(context);
   const live = await readLive(context);
-  return live.kind === 'refused' ? live : take(world, args, live, files, quiet);
+  if (live.kind === 'refused') return live;
+  const native = await readLiveNative(context.host);
+  return native.kind === 'refused' ? native : take(world, args, { ...live, native }, files, quiet);
 }
+
+type Live = SeenRulesets & { readonly native: LiveNative };
 
 async function take(
   world: World,
   args: InitArgs,
-  live: SeenRulesets,
+  live: Live,
   files: readonly RulesFile[],
   quiet: boolean,
 ): Promise<InitResult> {
@@ -81,7 +86,7 @@ async function take(
   const lowered = FAMILIES.map((family) =>
     args.place === 'above' ? lowerSlots(found[family], isGuestBridge) : { part: found[family], moved: [] },
   );
-  const user = { ip: lowered[0]?.part ?? found.ip, ip6: lowered[1]?.part ?? found.ip6 };
+  const user = { ip: lowered[0]?.part ?? found.ip, ip6: lowered[1]?.part ?? found.ip6, native: live.native.part };
   const complete =
     quiet &&
     live.families.every(
@@ -94,8 +99,11 @@ async function take(
     changed: !args.dryRun,
     id: args.dryRun ? idOf(user) : (context.memory.snapshotId ?? ''),
     from: { ip: sources.ip.name, ip6: sources.ip6.name },
-    taken: FAMILIES.flatMap((family) => takenChains(user[family])),
-    left: FAMILIES.flatMap((family) => leftOut(sources[family].classified)),
+    taken: [...FAMILIES.flatMap((family) => takenChains(user[family])), ...takenNative(user.native)],
+    left: [
+      ...FAMILIES.flatMap((family) => leftOut(sources[family].classified)),
+      ...leftOutNative(live.native.classified),
+    ],
     shadowed: live.families.flatMap(({ family, classified }) =>
       [...classified.tables.values()].flatMap((table) => shadowedIn(family, table, live.networks ?? [])),
     ),
@@ -116,7 +124,7 @@ function sourceOf(live: SeenRulesets, files: readonly RulesFile[], family: Famil
 async function save(
   context: PassContext,
   live: SeenRulesets,
-  user: Readonly<Record<Family, UserPart>>,
+  user: UserRules,
   complete: boolean,
   args: InitArgs,
 ): Promise<void> {
@@ -131,15 +139,11 @@ async function save(
     await files.saveKnown(memory);
   }
   memory.waiting = [];
+  delete memory.waitingNative;
   const message = args.from.length > 0 ? `from ${args.from.join(', ')}` : 'from the live rules';
   const id = await files.takeSnapshot(memory, user, complete, { trigger: 'init', message });
   await context.journal.append({ event: 'snapshot', trigger: 'init', id, message, by: ['hand'] });
 }
 
 /** The id a snapshot of these rules would have. */
-export function idOf(user: Readonly<Record<Family, UserPart>>): string {
-  return snapshotId({ ip: printUserPart(user.ip, TITLE), ip6: printUserPart(user.ip6, TITLE) });
-}
-
-/** record/memory.ts writes this line above each snapshot; it is part of the text the id is made of. */
-const TITLE = "mendwall: the user's rules; loads with plain iptables-restore";
+export const idOf = (user: UserRules): string => snapshotId(userTexts(user));

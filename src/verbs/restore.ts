@@ -2,12 +2,13 @@
 
 import { runPass } from '../pass.ts';
 import type { Outcome, PassContext } from '../pass/types.ts';
-import { type PerFamily, readParts } from '../record/memory.ts';
+import { readParts, type UserRules } from '../record/memory.ts';
 import { userPartOf } from '../classify/classify.ts';
-import { FAMILIES, type Family } from '../ruleset/types.ts';
+import type { Family } from '../ruleset/types.ts';
 import { emptyPart, type UserPart } from '../ruleset/user-part.ts';
 import { familyOf, handRequest, neighboursAreQuiet, readLive, readOnly } from './hand.ts';
-import { type DroppedRule, rulesGone } from './snapshot.ts';
+import { readLiveNative } from './native.ts';
+import { allRulesGone, type DroppedRule } from './snapshot.ts';
 import { loadSnapshot } from './snapshots.ts';
 import { type Refusal, refused, type World } from './types.ts';
 
@@ -40,12 +41,15 @@ export async function restore(world: World, args: RestoreArgs): Promise<RestoreR
   const live = await readLive(context);
   if (live.kind === 'refused') return live;
   if (live.mixed !== undefined) return refused('mixed-engines', `${live.mixed}; nothing is written`);
-  const now = (family: Family): UserPart => {
+  const native = await readLiveNative(context.host);
+  if (native.kind === 'refused') return native;
+  const partNow = (family: Family): UserPart => {
     const seen = familyOf(live, family);
     return seen === undefined ? emptyPart(family) : userPartOf(seen.classified);
   };
-  const dropped = FAMILIES.flatMap((family) => rulesGone(now(family), parts[family]));
-  const returned = FAMILIES.flatMap((family) => rulesGone(parts[family], now(family)));
+  const now = { ip: partNow('ip'), ip6: partNow('ip6'), native: native.part };
+  const dropped = allRulesGone(now, parts);
+  const returned = allRulesGone(parts, now);
   const result = { id: loaded.id, dropped, returned };
   if (args.dryRun) return { kind: 'restore', changed: false, ...result, outcome: await preview(context, parts) };
   if (dropped.length > 0 && !args.yes) return { kind: 'asks', changed: false, ...result, outcome: undefined };
@@ -58,7 +62,7 @@ export async function restore(world: World, args: RestoreArgs): Promise<RestoreR
   return { kind: 'restore', changed: outcome.changed, ...result, outcome };
 }
 
-async function preview(context: PassContext, parts: PerFamily<UserPart>): Promise<Outcome> {
+async function preview(context: PassContext, parts: UserRules): Promise<Outcome> {
   const memory = { ...context.memory, wish: parts, waiting: [], replaced: [] };
   return runPass(
     { ...readOnly(context), memory },
@@ -69,11 +73,12 @@ async function preview(context: PassContext, parts: PerFamily<UserPart>): Promis
 /** The parts become the newest snapshot; then one pass in which they are the only voice. */
 export async function takeAndApply(
   context: PassContext,
-  parts: PerFamily<UserPart>,
+  parts: UserRules,
   how: { readonly trigger: string; readonly message: string; readonly repair: boolean },
 ): Promise<Outcome> {
   const { memory, files } = context;
   memory.waiting = [];
+  delete memory.waitingNative;
   const id = await files.takeSnapshot(memory, parts, memory.known.ip !== undefined, {
     trigger: how.trigger,
     message: how.message,

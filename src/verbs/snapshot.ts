@@ -6,8 +6,10 @@ import { liveOrder } from '../merge/merge.ts';
 import { reslot } from '../merge/reslot.ts';
 import { weave } from '../merge/weave.ts';
 import { guestBridgeTest } from '../plan/family-plan.ts';
-import type { WaitingRule } from '../record/memory.ts';
+import type { UserRules, WaitingRule } from '../record/memory.ts';
 import { missingFrom } from '../ruleset/multiset.ts';
+import { countNativeRules } from '../ruleset/nft/native-part.ts';
+import type { NftFamily } from '../ruleset/nft/types.ts';
 import { FAMILIES, type Family } from '../ruleset/types.ts';
 import {
   countRules,
@@ -19,6 +21,7 @@ import {
 } from '../ruleset/user-part.ts';
 import { familyOf, neighboursAreQuiet, readLive, type SeenRulesets } from './hand.ts';
 import { idOf } from './init.ts';
+import { adoptedNative, nativeRulesGone, readLiveNative } from './native.ts';
 import { noSnapshot, type Refusal, type World } from './types.ts';
 
 export interface SnapshotArgs {
@@ -29,10 +32,20 @@ export interface SnapshotArgs {
 }
 
 export interface DroppedRule {
-  readonly family: Family;
+  /** A native table's own family. */
+  readonly family: NftFamily;
   readonly table: string;
   readonly chain: string;
   readonly text: string;
+}
+
+/** `native` only where there are native tables. */
+export type RuleCounts = Readonly<Record<Family, number>> & { readonly native?: number };
+
+/** Of all the user's rules. */
+export function countsOf({ ip, ip6, native }: UserRules): RuleCounts {
+  const counts = { ip: countRules(ip), ip6: countRules(ip6) };
+  return native.size === 0 ? counts : { ...counts, native: countNativeRules(native) };
 }
 
 /** `asks`: nothing was done; rules would be dropped, and `yes` was not given. */
@@ -40,7 +53,7 @@ export interface SnapshotResult {
   readonly kind: 'snapshot' | 'asks';
   readonly changed: boolean;
   readonly id: string;
-  readonly rules: Readonly<Record<Family, number>>;
+  readonly rules: RuleCounts;
   readonly dropped: readonly DroppedRule[];
   readonly added: readonly DroppedRule[];
 }
@@ -52,12 +65,18 @@ export async function snapshot(world: World, args: SnapshotArgs): Promise<Snapsh
   const complete = args.dryRun ? false : await neighboursAreQuiet(context);
   const live = await readLive(context);
   if (live.kind === 'refused') return live;
-  const user = { ip: adopted(world, live, 'ip'), ip6: adopted(world, live, 'ip6') };
+  const native = await readLiveNative(context.host);
+  if (native.kind === 'refused') return native;
+  const user = {
+    ip: adopted(world, live, 'ip'),
+    ip6: adopted(world, live, 'ip6'),
+    native: adoptedNative(native, memory),
+  };
   const result = {
     id: idOf(user),
-    rules: { ip: countRules(user.ip), ip6: countRules(user.ip6) },
-    dropped: FAMILIES.flatMap((family) => rulesGone(memory.snapshot[family], user[family])),
-    added: FAMILIES.flatMap((family) => rulesGone(user[family], memory.snapshot[family])),
+    rules: countsOf(user),
+    dropped: allRulesGone(memory.snapshot, user),
+    added: allRulesGone(user, memory.snapshot),
   };
   const asks = result.dropped.length > 0 && !args.yes && !args.dryRun;
   if (asks || args.dryRun) return { kind: asks ? 'asks' : 'snapshot', changed: false, ...result };
@@ -77,6 +96,14 @@ export async function snapshot(world: World, args: SnapshotArgs): Promise<Snapsh
     by: ['hand'],
   });
   return { kind: 'snapshot', changed: !same, ...result, id };
+}
+
+/** The same of both families and the native tables. */
+export function allRulesGone(before: UserRules, after: UserRules): DroppedRule[] {
+  return [
+    ...FAMILIES.flatMap((family) => rulesGone(before[family], after[family])),
+    ...nativeRulesGone(before.native, after.native),
+  ];
 }
 
 /** Rules (with copies) that `before` has and `after` has not. */

@@ -57,7 +57,8 @@ export interface SnapshotShowResult {
   readonly kind: 'snapshot-show';
   readonly id: string;
   readonly taking: Taking;
-  readonly user: { readonly ip: string; readonly ip6: string };
+  /** `nft` only where there are native tables. */
+  readonly user: { readonly ip: string; readonly ip6: string; readonly nft?: string };
   readonly neighbours: { readonly ip: string; readonly ip6: string };
   readonly neighboursState: string;
 }

@@ -1,6 +1,7 @@
 // `status`: where things stand, from the state folder and the live rules; what only the daemon knows is asked of it.
 // Writes nothing.
 
+import type { ClassifiedNative } from '../classify/classify-native.ts';
 import type { GuardStatus } from '../guard.ts';
 import type { Drift } from '../merge/drift.ts';
 import { runPass } from '../pass.ts';
@@ -9,11 +10,13 @@ import type { FamilyEngine } from '../observe/engine.ts';
 import { readFamily } from '../observe/rulesets.ts';
 import type { DamagedSnapshot } from '../record/store.ts';
 import { FAMILIES, type Family } from '../ruleset/types.ts';
-import { countRules, USER } from '../ruleset/user-part.ts';
+import { USER } from '../ruleset/user-part.ts';
 import { blockedNow, type BlockedDrift } from './blocked.ts';
 import { handRequest, readLive, readOnly, type SeenRulesets } from './hand.ts';
 import { lastEntries, type LogEntry } from './log.ts';
 import { readPause } from './pause-state.ts';
+import { countNativeOwners, readLiveNative } from './native.ts';
+import { countsOf, type RuleCounts } from './snapshot.ts';
 import type { World } from './types.ts';
 
 /** What the running daemon answers. */
@@ -25,8 +28,7 @@ export interface StatusResult {
   readonly kind: 'status';
   readonly mode: Mode;
   readonly daemon: DaemonStatus | undefined;
-  readonly snapshot:
-    { readonly id: string; readonly at: string; readonly rules: Readonly<Record<Family, number>> } | undefined;
+  readonly snapshot: { readonly id: string; readonly at: string; readonly rules: RuleCounts } | undefined;
   /** Newer snapshots that cannot be used, newest first: why the snapshot above is not the latest. */
   readonly damagedSnapshots: readonly DamagedSnapshot[];
   readonly engines: readonly Pick<FamilyEngine, 'family' | 'engine' | 'version' | 'mixed' | 'evidence'>[];
@@ -34,7 +36,7 @@ export interface StatusResult {
   readonly owners: readonly {
     readonly owner: string;
     readonly engine: string;
-    readonly rules: Readonly<Record<Family, number>>;
+    readonly rules: RuleCounts;
   }[];
   /** Why the live rules could not be read; then `drift` says which family, and nothing else. */
   readonly unreadable: string | undefined;
@@ -46,7 +48,7 @@ export interface StatusResult {
 export async function status(world: World, daemon: DaemonStatus | undefined): Promise<StatusResult> {
   const { context } = world;
   const engines = await context.engines.read();
-  const live = await readLive(context);
+  const [live, native] = [await readLive(context), await readLiveNative(context.host)];
   const paused = await readPause(context);
   const entries = await lastEntries(world, 50);
   const unreadable = live.kind === 'refused' ? live.message : undefined;
@@ -64,7 +66,7 @@ export async function status(world: World, daemon: DaemonStatus | undefined): Pr
       mixed,
       evidence,
     })),
-    owners: live.kind === 'refused' ? [] : countOwners(live),
+    owners: live.kind === 'refused' ? [] : countOwners(live, native.kind === 'native' ? native.classified : new Map()),
     unreadable,
     drift: live.kind === 'refused' ? drift : [...drift, ...(await blockedNow(context.host, live, drift))],
     pausedUntil: paused === undefined ? undefined : new Date(paused.untilMs).toISOString(),
@@ -79,7 +81,7 @@ async function latestSnapshot({ context }: World): Promise<StatusResult['snapsho
   return {
     id: memory.snapshotId,
     at: takings.findLast(({ id }) => id === memory.snapshotId)?.at ?? '',
-    rules: { ip: countRules(memory.snapshot.ip), ip6: countRules(memory.snapshot.ip6) },
+    rules: countsOf(memory.snapshot),
   };
 }
 
@@ -144,8 +146,9 @@ function pendingNow(tables: Tables, known: readonly Drift[], context: World['con
     }));
 }
 
-function countOwners(live: SeenRulesets): StatusResult['owners'] {
-  const counts = new Map<string, Record<Family, number>>();
+function countOwners(live: SeenRulesets, native: ClassifiedNative): StatusResult['owners'] {
+  const counts = new Map<string, Record<Family, number> & { native?: number }>();
+  for (const [owner, rules] of countNativeOwners(native)) counts.set(owner, { ip: 0, ip6: 0, native: rules });
   for (const { family, classified } of live.families) {
     for (const table of classified.tables.values()) {
       for (const entry of table.chains.values()) {

@@ -24,6 +24,13 @@ describe('a replacement', () => {
     expect(input).toBe(`create table ip b\n${B}`);
   });
 
+  it('creates a table with its own lines, which a later block would not set', () => {
+    const [table] = tables('table inet a {\n\tcomment "mine"\n\tflags dormant\n\n\tchain c {\n\t}\n}\n');
+    expect(renderReplacement([table!], []).input).toMatch(
+      /^create table inet a \{\n\tcomment "mine"\n\tflags dormant\n\}\ntable inet a \{\n\tcomment/,
+    );
+  });
+
   it('deletes by handle what stands, and what is to go, where the listing has handles', () => {
     const live = tables(B.replace('drop', 'accept').replace('{', '{ # handle 7') + A.replace('{', '{ # handle 3'));
     const { input, replaced } = renderReplacement(tables(B), live, { remove: ['inet a', 'inet none'] });

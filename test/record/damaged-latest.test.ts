@@ -4,6 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSy
 import { describe, expect, test } from 'vitest';
 import { openMemory } from '../../src/record/memory.ts';
 import { openStore } from '../../src/record/store.ts';
+import { EMPTY_NATIVE } from '../../src/ruleset/nft/native-part.ts';
 import { parseUserPart } from '../../src/ruleset/part-text.ts';
 import { ruleTexts, type UserPart } from '../../src/ruleset/user-part.ts';
 import { filter, fixture } from './fixture.ts';
@@ -26,7 +27,7 @@ async function three() {
   const ids: string[] = [];
   for (const port of [1, 2, 3])
     ids.push(
-      await files.takeSnapshot(memory, { ip: partFor(port), ip6: partFor(0, 'ip6') }, true, {
+      await files.takeSnapshot(memory, { ip: partFor(port), ip6: partFor(0, 'ip6'), native: EMPTY_NATIVE }, true, {
         trigger: 'snapshot',
         message: '',
       }),
@@ -94,7 +95,7 @@ describe('a latest snapshot that is not whole', () => {
     const reason = { trigger: 'snapshot', message: '' };
     const id = await openMemory(host, dir).takeSnapshot(
       memory,
-      { ip: partFor(3), ip6: partFor(0, 'ip6') },
+      { ip: partFor(3), ip6: partFor(0, 'ip6'), native: EMPTY_NATIVE },
       true,
       reason,
     );

@@ -3,6 +3,7 @@
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { openMemory } from '../../src/record/memory.ts';
+import { EMPTY_NATIVE } from '../../src/ruleset/nft/native-part.ts';
 import { parseUserPart } from '../../src/ruleset/part-text.ts';
 import type { UserPart } from '../../src/ruleset/user-part.ts';
 import { filter, fixture } from './fixture.ts';
@@ -19,7 +20,11 @@ async function daemon() {
   const logged: string[] = [];
   const files = openMemory({ ...host, log: { write: (level, text) => void logged.push(`${level} ${text}`) } }, dir);
   const { memory } = await files.load();
-  const user = { ip: part('# mendwall: slot libvirt in INPUT\n-A INPUT -j DROP'), ip6: part('', 'ip6') };
+  const user = {
+    ip: part('# mendwall: slot libvirt in INPUT\n-A INPUT -j DROP'),
+    ip6: part('', 'ip6'),
+    native: EMPTY_NATIVE,
+  };
   const id = await files.takeSnapshot(memory, user, true, { trigger: 'init', message: '' });
   memory.known = { ip: { family: 'ip', tables: new Map() }, ip6: undefined };
   memory.wish = { ...user, ip: part('-A INPUT -j DROP\n-A INPUT -j LOG') };

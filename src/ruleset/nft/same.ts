@@ -41,6 +41,9 @@ export function canonicalRule(text: string): string {
   return outsideQuotes(text.includes('{') ? sortAnonymousSets(text) : text, withoutState);
 }
 
+/** One object in the same form, without elements that packets put there. */
+export const canonicalObjectText = (object: NftObject): string => canonicalObject(object, {}).join('\n');
+
 function canonicalObject(object: NftObject, options: CanonicalOptions): string[] {
   switch (object.kind) {
     case 'chain':

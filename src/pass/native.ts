@@ -1,0 +1,214 @@
+// The native tables of a pass: the same line (observe -> classify -> merge -> plan -> apply) beside iptables' tables.
+// Guarantees: one `nft -f` for all tables; what nft refuses by its line waits, and the rest is loaded; after a commit the
+// tables are read again, and need no edit. Does not: run in the fast lane (a displacement cannot happen in one's own table),
+// remember (record.ts), or write any table that is not the user's.
+
+import { applyNative, type RefusedNative } from '../apply/apply-native.ts';
+import { type ClassifiedNative, classifyNative, userNativeOf } from '../classify/classify-native.ts';
+import { decideNative, type NativeDecision } from '../merge/decide-native.ts';
+import type { Drift } from '../merge/drift.ts';
+import { nativeDrift, unloadableDrift } from '../merge/native-drift.ts';
+import { readNative } from '../observe/native-read.ts';
+import {
+  type NativeEdit,
+  type NativePlan,
+  type NativeWaiting,
+  planNative,
+  withoutHeld,
+  withWaiting,
+} from '../plan/native-plan.ts';
+import type { NftRefusal } from '../plan/nft-replace.ts';
+import type { NativePart } from '../ruleset/nft/native-part.ts';
+import { printNftTable } from '../ruleset/nft/print.ts';
+import { USER } from '../ruleset/user-part.ts';
+import type { PassContext, PassRequest } from './types.ts';
+
+const MOST_ROUNDS = 6;
+const MOST_HELD = 200;
+
+/** How the native tables ended. */
+export interface NativeEnding {
+  readonly kind: 'not-looked' | 'seen' | 'unreadable' | 'failed';
+  readonly why: string | undefined;
+  readonly classified: ClassifiedNative;
+  /** As first decided, before anything was written. */
+  readonly decisions: readonly NativeDecision[];
+  /** The user's tables as wanted from now on, with what waits; undefined where that is not to be remembered. */
+  readonly wish: NativePart | undefined;
+  readonly done: readonly NativeEdit[];
+  readonly mended: readonly Drift[];
+  /** What would be written (observe mode, a dry run). */
+  readonly left: readonly NativeEdit[];
+  readonly waiting: readonly NativeWaiting[];
+  readonly drift: readonly Drift[];
+  /** Names of the texts that were replaced, as the journal keeps them. */
+  readonly kept: readonly string[];
+}
+
+export const NOT_LOOKED: NativeEnding = {
+  kind: 'not-looked',
+  why: undefined,
+  classified: new Map(),
+  decisions: [],
+  wish: undefined,
+  done: [],
+  mended: [],
+  left: [],
+  waiting: [],
+  drift: [],
+  kept: [],
+};
+
+/** Runs the native part of a pass. Never throws for what nft says. */
+export async function walkNative(context: PassContext, request: PassRequest): Promise<NativeEnding> {
+  if (request.scope !== undefined) return NOT_LOOKED;
+  let ending = { ...NOT_LOOKED, kind: 'seen' as NativeEnding['kind'] };
+  for (let round = 1; round <= MOST_ROUNDS; round++) {
+    const read = await readNative(context.host);
+    if (read.kind === 'unreadable') return { ...ending, ...unreadable(read.why) };
+    const classified = classifyNative(read.tables);
+    const seen = see(context, request, classified);
+    if (round === 1) ending = { ...ending, decisions: seen.decisions };
+    const step = await carryOut(context, request, classified, seen);
+    ending = { ...ending, classified, waiting: step.waiting, kept: [...ending.kept, ...step.kept] };
+    if (step.kind === 'again') {
+      ending = {
+        ...ending,
+        done: [...ending.done, ...step.plan.edits],
+        mended: [...ending.mended, ...step.plan.mends],
+      };
+      continue;
+    }
+    if (step.kind === 'raced') continue;
+    if (step.kind === 'failed') return { ...ending, kind: 'failed', why: step.why };
+    return { ...ending, left: step.plan.edits, ...whatIsLeft(context, classified, seen, step) };
+  }
+  return { ...ending, kind: 'failed', why: 'the native tables changed again after each commit' };
+}
+
+const unreadable = (why: string): Partial<NativeEnding> => ({
+  kind: 'unreadable',
+  why,
+  drift: [{ ...nativeDrift('unreadable', 'inet ', '', '', why), owner: 'unknown' }],
+});
+
+interface SeenNative {
+  readonly live: NativePart;
+  readonly decisions: readonly NativeDecision[];
+  /** With what waits in its place: what is tried. */
+  readonly tried: readonly NativeDecision[];
+}
+
+function see({ memory, settings }: PassContext, request: PassRequest, classified: ClassifiedNative): SeenNative {
+  const live = userNativeOf(classified);
+  const waiting = memory.waitingNative ?? [];
+  const known = memory.snapshotId === undefined ? live : memory.wish.native;
+  // What nft cannot load back stays as it is, and is wanted as it was.
+  const wanted = [...known].filter(([key]) => (classified.get(key)?.unloadable ?? []).length === 0);
+  const standing = wanted.flatMap(([key, table]) => {
+    const without = withoutHeld(
+      table,
+      waiting.filter((rule) => rule.key === key),
+    );
+    return without === undefined ? [] : [[key, without] as const];
+  });
+  const { burstOver, native: summaries } = request;
+  const byHand = request.authority === 'snapshot';
+  const decisions = decideNative({ ...settings, wish: new Map(standing), live, summaries, burstOver, byHand });
+  const tried = decisions.map((decision) => {
+    const mine = waiting.filter(({ key }) => key === decision.key);
+    const next = decision.next === undefined ? undefined : withWaiting(decision.next, known.get(decision.key), mine);
+    return { ...decision, next };
+  });
+  const whole = wanted.filter(([key]) => !decisions.some((decision) => decision.key === key));
+  const again = whole.map(([key, next]): NativeDecision => ({ key, kind: 'kept', next, evidence: ['table=waits'] }));
+  return { live, decisions, tried: [...tried, ...again] };
+}
+
+type Step =
+  | {
+      readonly kind: 'again';
+      readonly plan: NativePlan;
+      readonly waiting: readonly NativeWaiting[];
+      readonly kept: readonly string[];
+    }
+  | { readonly kind: 'raced'; readonly waiting: readonly NativeWaiting[]; readonly kept: readonly string[] }
+  | {
+      readonly kind: 'failed';
+      readonly why: string;
+      readonly waiting: readonly NativeWaiting[];
+      readonly kept: readonly string[];
+    }
+  | {
+      readonly kind: 'end';
+      readonly plan: NativePlan;
+      readonly waiting: readonly NativeWaiting[];
+      readonly kept: readonly string[];
+    };
+
+/** Commits what is to be done; rule by rule less when nft refuses some. */
+async function carryOut(
+  context: PassContext,
+  request: PassRequest,
+  classified: ClassifiedNative,
+  { live, tried }: SeenNative,
+): Promise<Step> {
+  const waiting: NativeWaiting[] = [];
+  const kept: string[] = [];
+  for (;;) {
+    const plan = planNative(tried, live, classified, waiting);
+    const readsOnly = request.mode === 'observe' || request.dryRun || context.memory.snapshotId === undefined;
+    if (plan.input === '' || readsOnly) return { kind: 'end', plan, waiting, kept };
+    if (kept.length === 0) kept.push(...(await keepTexts(context, plan, classified)));
+    const result = await applyNative(context.host, plan.input);
+    if (result.kind === 'committed') return { kind: 'again', plan, waiting, kept };
+    if (result.kind === 'raced') return { kind: 'raced', waiting, kept };
+    const fresh = result.kind === 'refused' ? result.refused.filter((each) => !isHeld(waiting, each)) : [];
+    if (fresh.length === 0 || waiting.length + fresh.length > MOST_HELD)
+      return { kind: 'failed', why: result.kind === 'failed' ? result.said : 'nft refuses too much', waiting, kept };
+    waiting.push(...fresh.map(({ key, chain, text, said }) => ({ key, chain, text, why: said })));
+  }
+}
+
+const isHeld = (waiting: readonly NativeWaiting[], { key, chain, text }: RefusedNative): boolean =>
+  waiting.some((rule) => rule.key === key && rule.chain === chain && rule.text === text);
+
+/** The journal holds the live text of each table that is replaced. */
+async function keepTexts({ journal }: PassContext, plan: NativePlan, classified: ClassifiedNative): Promise<string[]> {
+  const replaced = plan.edits.flatMap(({ kind, key }) => (kind === 'create' ? [] : (classified.get(key)?.table ?? [])));
+  return replaced.length === 0 ? [] : [await journal.keepText(replaced.map(printNftTable).join(''))];
+}
+
+function whatIsLeft(
+  { memory }: PassContext,
+  classified: ClassifiedNative,
+  { tried }: SeenNative,
+  step: Extract<Step, { kind: 'end' }>,
+): Pick<NativeEnding, 'wish' | 'drift'> {
+  const unloadable = [...classified.values()].filter((table) => table.unloadable.length > 0);
+  const untouched = unloadable.flatMap(({ key }) => {
+    const wanted = memory.wish.native.get(key);
+    return wanted === undefined ? [] : [[key, wanted] as const];
+  });
+  const wanted = tried.flatMap(({ key, next }) => (next === undefined ? [] : [[key, next] as const]));
+  return {
+    wish: new Map([...wanted, ...untouched]),
+    drift: [
+      ...step.plan.mends,
+      ...unloadable.filter(({ owner }) => owner === USER).flatMap((each) => unloadableDrift(each.key, each.unloadable)),
+      ...step.plan.refused.flatMap(refusalDrift),
+      ...step.waiting.map(({ key, chain, text, why }) => nativeDrift('waiting', key, chain, text, why)),
+    ],
+  };
+}
+
+function refusalDrift(refusal: NftRefusal): Drift[] {
+  if (refusal.kind === 'unloadable') return unloadableDrift(refusal.table, refusal.lines);
+  if (refusal.kind === 'iptables') return [];
+  const by = refusal.progname === undefined ? 'a program' : refusal.progname;
+  return [nativeDrift('waiting', refusal.table, '', `table ${refusal.table}`, `${by} owns the table of this name`)];
+}
+
+/** The edit as nft would take it, for the journal and for people: the table's new text behind what makes room for it. */
+export const describeEdit = ({ kind, key, table }: NativeEdit): string =>
+  `${kind === 'create' ? 'create' : 'delete'} table ${key}${table === undefined ? '' : `\n${printNftTable(table).trimEnd()}`}`;
