@@ -32,6 +32,8 @@ export interface MonitorParser {
    * transaction is whole. A new parser starts in doubt, since the monitor may have joined in the middle of a transaction.
    */
   trust(): void;
+  /** True between the first line of a transaction and its generation line. */
+  readonly isInside: boolean;
 }
 
 const OVERFLOW = '# ERROR: We lost some netlink events!';
@@ -72,6 +74,9 @@ export function createMonitorParser(sink: MonitorSink): MonitorParser {
   return {
     line: (text) => (text.charCodeAt(0) === HASH ? comment(text) : transaction.line(text)),
     trust: () => void (doubt = undefined),
+    get isInside() {
+      return transaction.hasLines;
+    },
   };
 }
 

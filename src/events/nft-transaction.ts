@@ -4,8 +4,9 @@
 // text with line breaks in a native table (a comment, a log prefix) count as nothing, whatever they say.
 // Does not: look for such texts in iptables' tables, whose names may hold a lonely quote and whose tools refuse line breaks.
 
-import { NFT_FAMILIES, type NftFamily, STATEFUL_KEYWORDS } from '../ruleset/nft/types.ts';
-import { FAMILIES, TABLES, type Family, type TableName } from '../ruleset/types.ts';
+import type { NftFamily } from '../ruleset/nft/types.ts';
+import type { Family, TableName } from '../ruleset/types.ts';
+import { CORE, hasOddQuotes, isDelete, isIptablesTable, type Words, wordsOf } from './nft-monitor-words.ts';
 import type { Commit, NativeChange, TableChange } from './types.ts';
 
 /** Called at the first line for a table of iptables'. `chain` is that line's, when it names one. */
@@ -39,6 +40,8 @@ interface Run {
 export interface Transaction {
   /** One line that does not begin with `#`. Lines that are no change (`trace id ...`, the rest of a comment) are passed over. */
   line(text: string): void;
+  /** True after a line that told of a table. */
+  readonly hasLines: boolean;
   /** True after a line of which a text goes on in the next one. */
   readonly isQuoted: boolean;
   /** What it did, at its generation line. `elsewhere` as in Commit. */
@@ -116,62 +119,14 @@ export function createTransaction(touched: Touched): Transaction {
   return {
     line,
     finish,
+    get hasLines() {
+      return open.size > 0;
+    },
     get isQuoted() {
       return isQuoted;
     },
   };
 }
-
-// --- one line --------------------------------------------------------------------------------------------------
-
-interface Words {
-  readonly verb: string;
-  readonly object: string;
-  readonly family: NftFamily;
-  readonly table: string;
-  /** Of the chain, set or object. */
-  readonly name: string | undefined;
-}
-
-/** What an iptables ruleset is made of. */
-const CORE: ReadonlySet<string> = new Set(['table', 'chain', 'rule']);
-const NAMED: ReadonlySet<string> = new Set(['chain', 'rule', 'element', 'set', 'map', 'meter', 'flowtable']);
-const STATEFUL: ReadonlySet<string> = new Set(STATEFUL_KEYWORDS);
-
-/** `add table inet t`, `delete ct helper ip t h`; undefined for `trace id ...` and the rest of a comment with a line break. */
-function wordsOf(text: string): Words | undefined {
-  const [verb = '', first = '', second = '', third = '', fourth, fifth] = text.split(' ', 6);
-  if (!isChange(verb)) return undefined;
-  if (first === 'ct') return checked(verb, `ct ${second}`, third, fourth, fifth);
-  return checked(verb, first, second, third, fourth);
-}
-
-function checked(verb: string, object: string, family: string, table = '', name?: string): Words | undefined {
-  if (!isFamily(family) || table === '') return undefined;
-  const isWhole = object === 'table' || (name !== undefined && (NAMED.has(object) || STATEFUL.has(object)));
-  return isWhole ? { verb, object, family, table, name } : undefined;
-}
-
-const isFamily = (word: string): word is NftFamily => (NFT_FAMILIES as readonly string[]).includes(word);
-
-function isIptablesTable({ family, table }: Words): boolean {
-  return (FAMILIES as readonly string[]).includes(family) && TABLES.includes(table);
-}
-
-const isDelete = (verb: string): boolean => verb === 'delete' || verb === 'destroy';
-
-function isChange(verb: string): boolean {
-  return verb === 'add' || verb === 'insert' || verb === 'create' || verb === 'replace' || isDelete(verb);
-}
-
-/** nft has no way to write a quote inside quotes: with an odd number of them a text goes on in the next line, or ends here. */
-function hasOddQuotes(text: string): boolean {
-  let odd = false;
-  for (let at = text.indexOf('"'); at >= 0; at = text.indexOf('"', at + 1)) odd = !odd;
-  return odd;
-}
-
-// --- sums ------------------------------------------------------------------------------------------------------
 
 function emptyChange(family: NftFamily, name: TableName, isIptables: boolean): OpenChange {
   return {
