@@ -1,6 +1,7 @@
 // Commits as the kernel monitor gives them, in short hand.
 
-import type { Commit } from '../src/events/types.ts';
+import type { Commit, NativeChange } from '../src/events/types.ts';
+import type { NftFamily } from '../src/ruleset/nft/types.ts';
 
 /** What one commit did; what is not named did not happen. */
 export interface Act {
@@ -18,6 +19,30 @@ export interface Act {
   readonly chains?: readonly string[];
   readonly chainsAdded?: readonly string[];
   readonly chainsDeleted?: readonly string[];
+}
+
+/** A commit of native tables alone; what is not named did not happen. */
+export function nativeCommit(
+  act: Pick<Act, 'run' | 'unit' | 'parents'>,
+  ...changes: readonly (Partial<NativeChange> & { readonly table: string })[]
+): Commit {
+  return { ...commit(act), changes: [], native: changes.map(nativeChange), elsewhere: true };
+}
+
+function nativeChange(change: Partial<NativeChange> & { readonly table: string }): NativeChange {
+  return {
+    family: change.table.split(' ')[0] as NftFamily,
+    deletesTable: false,
+    addsTable: false,
+    rulesAdded: 0,
+    rulesDeleted: 0,
+    ruleChains: [],
+    chainsAdded: [],
+    chainsDeleted: [],
+    objectsChanged: 0,
+    elementsChanged: 0,
+    ...change,
+  };
 }
 
 export const LIBVIRTD = '/usr/sbin/libvirtd';

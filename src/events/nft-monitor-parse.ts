@@ -4,7 +4,7 @@
 // Guarantees: a few string checks a line; no rule text is kept, only names; a transaction that may have lost lines is never
 // given as a commit, it is a `look`.
 // Does not: tell whose change it was; the caller reads the author from the pid and the command name. Nor resist root: a native
-// rule's comment with a line break can forge a generation line, which then shows as a jump.
+// rule's comment with a line break can forge a generation line, which then is a `look`, whatever its number.
 // Formats: nftables src/monitor.c, and what nft 1.0.6 and 1.1.3 printed (test/captures/nft-monitor).
 
 import type { Family, TableName } from '../ruleset/types.ts';
@@ -18,7 +18,7 @@ export interface ParsedCommit extends Omit<Commit, 'author'> {
 }
 
 export interface MonitorSink {
-  /** The first line of a transaction for this table. The generation line is still to come. */
+  /** The first line of a transaction for this table of iptables'. The generation line is still to come. */
   touched(family: Family, table: TableName, chain: string | undefined): void;
   commit(commit: ParsedCommit): void;
   /** Events were lost, or may have been: only a full read tells. */
@@ -32,12 +32,15 @@ export interface MonitorParser {
    * transaction is whole. A new parser starts in doubt, since the monitor may have joined in the middle of a transaction.
    */
   trust(): void;
+  /** True between the first line of a transaction and its generation line. */
+  readonly isInside: boolean;
 }
 
 const OVERFLOW = '# ERROR: We lost some netlink events!';
 const GENERATION = '# new generation ';
 const BY_PROCESS = ' by process ';
 const JUST_STARTED = 'the monitor has just started';
+const UNENDED = 'a text with a line break did not end';
 const HASH = 0x23;
 
 /** A new parser; one for each run of `nft monitor`. */
@@ -51,7 +54,7 @@ export function createMonitorParser(sink: MonitorSink): MonitorParser {
     if (mark === undefined) return;
     const gap = lastGeneration === undefined ? 1 : mark.generation - lastGeneration;
     if (gap !== 1) doubt = `generation ${mark.generation} came after ${lastGeneration}`;
-    const reason = doubt;
+    const reason = doubt ?? (transaction.isQuoted ? UNENDED : undefined);
     if (gap !== 1 || doubt === JUST_STARTED) doubt = undefined;
     lastGeneration = mark.generation;
     const done = transaction.finish();
@@ -71,6 +74,9 @@ export function createMonitorParser(sink: MonitorSink): MonitorParser {
   return {
     line: (text) => (text.charCodeAt(0) === HASH ? comment(text) : transaction.line(text)),
     trust: () => void (doubt = undefined),
+    get isInside() {
+      return transaction.hasLines;
+    },
   };
 }
 

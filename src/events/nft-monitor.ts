@@ -21,6 +21,12 @@ const QUIET_MS = 50;
 /** Under endless commits quiet never comes; the kernel's queue (16 MiB) is read out long before this. */
 const LONGEST_DOUBT_MS = 5_000;
 
+/**
+ * Lines without their generation line for so long: nft 1.0.6 prints none for a transaction with an anonymous chain (`jump {`).
+ * After a flush of 10,000 rules it comes 190 ms late.
+ */
+const UNENDED_MS = 2_000;
+
 export interface NftMonitorOptions {
   readonly host: Host;
   /** Called at the generation line, within the same turn: the process may be gone 5 ms later. */
@@ -106,10 +112,23 @@ function createRun(options: NftMonitorOptions, stream: LineStream, handlers: Sou
     });
   }
 
+  let waitsForEnd = false;
+  function lookWhenUnended(): void {
+    waitsForEnd = true;
+    const before = lineCount;
+    timers.after(UNENDED_MS, () => {
+      waitsForEnd = false;
+      if (!parser.isInside) return;
+      if (before === lineCount) look('a transaction without a generation line');
+      else lookWhenUnended();
+    });
+  }
+
   function line(text: string): void {
     lineCount += 1;
     if (!joined) join();
     parser.line(text);
+    if (!waitsForEnd && parser.isInside) lookWhenUnended();
   }
 
   const unknown = (reason: string): void =>

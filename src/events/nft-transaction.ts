@@ -1,38 +1,49 @@
 // The lines of one kernel transaction in `nft monitor`, summed up for each table. Pure.
-// Guarantees: linear, and one string comparison for a rule line that begins as the one before (8 million lines a second; a new
-// chain at each line: 1 million). No part of a line is kept alive, only copies of names.
+// Guarantees: linear, and one string comparison for a rule or element line that begins as the one before (8 million lines a
+// second; a new chain at each line: 1 million). No part of a line is kept alive, only copies of names. The further lines of a
+// text with line breaks in a native table (a comment, a log prefix) count as nothing, whatever they say.
+// Does not: look for such texts in iptables' tables, whose names may hold a lonely quote and whose tools refuse line breaks.
 
-import { FAMILIES, TABLES, type Family, type TableName } from '../ruleset/types.ts';
-import type { Commit, TableChange } from './types.ts';
+import type { NftFamily } from '../ruleset/nft/types.ts';
+import type { Family, TableName } from '../ruleset/types.ts';
+import { CORE, hasOddQuotes, isDelete, isIptablesTable, type Words, wordsOf } from './nft-monitor-words.ts';
+import type { Commit, NativeChange, TableChange } from './types.ts';
 
-const NATIVE_FAMILIES: readonly string[] = ['inet', 'arp', 'bridge', 'netdev'];
-
-/** Called at the first line for a table. `chain` is that line's, when it names one. */
+/** Called at the first line for a table of iptables'. `chain` is that line's, when it names one. */
 export type Touched = (family: Family, table: TableName, chain: string | undefined) => void;
 
 /** One table within the transaction that is being read. */
 interface OpenChange {
-  readonly family: Family;
-  readonly table: TableName;
+  readonly family: NftFamily;
+  readonly name: TableName;
+  /** One that iptables keeps its rules in. */
+  readonly isIptables: boolean;
   deletesTable: boolean;
   addsTable: boolean;
   rulesAdded: number;
   rulesDeleted: number;
+  objectsChanged: number;
+  elementsChanged: number;
   readonly ruleChains: Set<string>;
   readonly chainsAdded: Set<string>;
   readonly chainsDeleted: Set<string>;
 }
 
-/** Rule lines of one verb and chain, one after another. */
-interface RuleRun {
+/** Lines of one verb and one chain or set, one after another. */
+interface Run {
   readonly head: string;
   readonly verb: string;
+  readonly object: string;
   readonly change: OpenChange;
 }
 
 export interface Transaction {
   /** One line that does not begin with `#`. Lines that are no change (`trace id ...`, the rest of a comment) are passed over. */
   line(text: string): void;
+  /** True after a line that told of a table. */
+  readonly hasLines: boolean;
+  /** True after a line of which a text goes on in the next one. */
+  readonly isQuoted: boolean;
   /** What it did, at its generation line. `elsewhere` as in Commit. */
   finish(): Pick<Commit, 'changes' | 'native' | 'elsewhere'>;
 }
@@ -41,75 +52,115 @@ export interface Transaction {
 export function createTransaction(touched: Touched): Transaction {
   const open = new Map<string, OpenChange>();
   let elsewhere = false;
-  // Rule lines come in long runs with the same beginning: `add rule ip filter FORWARD `. One comparison tells.
-  let run: RuleRun | undefined;
+  let isQuoted = false;
+  // Rule and element lines come in long runs with the same beginning: `add rule ip filter FORWARD `. One comparison tells.
+  let run: Run | undefined;
 
-  function changeOf(family: Family, name: string, chain: string | undefined): OpenChange {
-    const known = open.get(`${family} ${name}`);
+  function changeOf({ family, table, name }: Words, isIptables: boolean): OpenChange {
+    const known = open.get(`${family} ${table}`);
     if (known !== undefined) return known;
-    const table = ownCopy(name);
-    const change = emptyChange(family, table);
+    const change = emptyChange(family, ownCopy(table), isIptables);
     open.set(ownCopy(`${family} ${table}`), change);
-    if (!TABLES.includes(table)) elsewhere = true;
-    touched(family, table, chain === undefined ? undefined : ownCopy(chain));
+    if (!isIptables) elsewhere = true;
+    else touched(family as Family, change.name, name === undefined ? undefined : ownCopy(name));
     return change;
   }
 
   function line(text: string): void {
-    if (run !== undefined && text.startsWith(run.head)) return countRule(run);
-    const [verb = '', object = '', family = '', table = '', chain] = text.split(' ', 5);
-    if (!isChange(verb) || table === '') return; // `trace id ...`, or the rest of a comment with a line break
-    if (!isFamily(family)) {
-      // `add table inet t`, `delete ct helper ip t h`; not a rule comment's second line that begins with `add`
-      elsewhere ||= NATIVE_FAMILIES.includes(family) || object === 'ct';
+    if (isQuoted) {
+      isQuoted = !hasOddQuotes(text);
       return;
     }
-    if (object === 'table') tableLine(changeOf(family, table, undefined), verb, text);
-    else if (object === 'chain' && chain !== undefined) chainLine(changeOf(family, table, chain), verb, chain);
-    else if (object === 'rule' && chain !== undefined) ruleLine(changeOf(family, table, chain), verb, chain);
-    else elsewhere = true; // sets, elements, maps, flowtables, counters: never part of an iptables ruleset
+    if (run !== undefined && text.startsWith(run.head)) return countLine(run, text);
+    const words = wordsOf(text);
+    if (words === undefined) return;
+    const isIptables = isIptablesTable(words);
+    if (isIptables && !CORE.has(words.object)) {
+      elsewhere = true; // sets, elements, maps, flowtables, counters: never part of an iptables ruleset
+      return;
+    }
+    changeLine(changeOf(words, isIptables), words, text);
+  }
+
+  function changeLine(change: OpenChange, words: Words, text: string): void {
+    const { verb, object, name } = words;
+    if (object === 'rule' || object === 'element') return startRun(change, words, text);
+    if (object === 'table') tableLine(change, verb, text);
+    else if (object === 'chain' && name !== undefined) chainLine(change, verb, name);
+    else change.objectsChanged += 1;
+    isQuoted = !change.isIptables && hasOddQuotes(text);
   }
 
   function tableLine(change: OpenChange, verb: string, text: string): void {
     if (isDelete(verb)) change.deletesTable = true;
-    else change.addsTable = true;
+    change.addsTable = !isDelete(verb); // `add table x; delete table x`: gone in the end
     if (text.endsWith('}')) elsewhere = true; // `add table ip filter { flags dormant; }`
   }
 
-  function ruleLine(change: OpenChange, verb: string, chain: string): void {
-    const { family, table } = change;
-    addName(change.ruleChains, chain);
-    run = { head: ownCopy(`${verb} rule ${family} ${table} ${chain} `), verb: ownCopy(verb), change };
-    countRule(run);
+  function startRun(change: OpenChange, { verb, object, name = '' }: Words, text: string): void {
+    if (object === 'rule') addName(change.ruleChains, name);
+    const head = ownCopy(`${verb} ${object} ${change.family} ${change.name} ${name} `);
+    run = { head, verb: ownCopy(verb), object: ownCopy(object), change };
+    countLine(run, text);
+  }
+
+  function countLine({ verb, object, change }: Run, text: string): void {
+    if (object === 'element') change.elementsChanged += 1;
+    else countRule(change, verb);
+    if (!change.isIptables) isQuoted = hasOddQuotes(text);
   }
 
   const finish: Transaction['finish'] = () => ({
-    changes: [...open.values()].map(closedChange),
-    native: [],
+    changes: [...open.values()].filter(({ isIptables }) => isIptables).map(tableChange),
+    native: [...open.values()].filter(({ isIptables }) => !isIptables).map(nativeChange),
     // A transaction without a line of ours did something that nft has no words for.
     elsewhere: elsewhere || open.size === 0,
   });
-  return { line, finish };
+  return {
+    line,
+    finish,
+    get hasLines() {
+      return open.size > 0;
+    },
+    get isQuoted() {
+      return isQuoted;
+    },
+  };
 }
 
-function emptyChange(family: Family, table: TableName): OpenChange {
+function emptyChange(family: NftFamily, name: TableName, isIptables: boolean): OpenChange {
   return {
     family,
-    table,
+    name,
+    isIptables,
     deletesTable: false,
     addsTable: false,
     rulesAdded: 0,
     rulesDeleted: 0,
+    objectsChanged: 0,
+    elementsChanged: 0,
     ruleChains: new Set(),
     chainsAdded: new Set(),
     chainsDeleted: new Set(),
   };
 }
 
-function closedChange(change: OpenChange): TableChange {
-  const { ruleChains, chainsAdded, chainsDeleted } = change;
+function tableChange(change: OpenChange): TableChange {
+  return { family: change.family as Family, table: change.name, ...sums(change) };
+}
+
+function nativeChange(change: OpenChange): NativeChange {
+  const { family, name, objectsChanged, elementsChanged } = change;
+  return { family, table: `${family} ${name}`, ...sums(change), objectsChanged, elementsChanged };
+}
+
+function sums(change: OpenChange): Omit<TableChange, 'family' | 'table'> {
+  const { deletesTable, addsTable, rulesAdded, rulesDeleted, ruleChains, chainsAdded, chainsDeleted } = change;
   return {
-    ...change,
+    deletesTable,
+    addsTable,
+    rulesAdded,
+    rulesDeleted,
     ruleChains: [...ruleChains],
     chainsAdded: [...chainsAdded],
     chainsDeleted: [...chainsDeleted],
@@ -120,18 +171,10 @@ function chainLine(change: OpenChange, verb: string, chain: string): void {
   addName(isDelete(verb) ? change.chainsDeleted : change.chainsAdded, chain);
 }
 
-function countRule({ change, verb }: RuleRun): void {
-  if (verb !== 'delete' && verb !== 'destroy') change.rulesAdded += 1;
+function countRule(change: OpenChange, verb: string): void {
+  if (!isDelete(verb)) change.rulesAdded += 1;
   if (verb !== 'add' && verb !== 'insert') change.rulesDeleted += 1; // `replace` is both
 }
-
-const isDelete = (verb: string): boolean => verb === 'delete' || verb === 'destroy';
-
-function isChange(verb: string): boolean {
-  return verb === 'add' || verb === 'insert' || verb === 'create' || verb === 'replace' || isDelete(verb);
-}
-
-const isFamily = (word: string): word is Family => (FAMILIES as readonly string[]).includes(word);
 
 function addName(names: Set<string>, name: string): void {
   if (!names.has(name)) names.add(ownCopy(name));

@@ -8,12 +8,14 @@ import type { PassContext } from '../pass/types.ts';
 /**
  * Our own commits are known by the sentinel chain they make; each is heard once, since an old `iptables-save` dump that
  * somebody loads may hold it, too. The first line of ours names the sentinel that goes; when others take it away, too,
- * their commit tells.
+ * their commit tells. In native tables the sentinel is gone by the end of the commit (pass/native-mark.ts), so nobody else has it.
  */
 export function isOwn({ ownSentinels }: PassContext, event: GuardEvent): boolean {
   if (event.kind === 'touched') return event.chain !== undefined && SENTINEL.test(event.chain);
-  if (event.kind !== 'commit' || event.commit.changes.some((change) => change.deletesTable)) return false;
-  const heard = event.commit.changes
+  if (event.kind !== 'commit') return false;
+  const { changes, native } = event.commit;
+  if (changes.some((change) => change.deletesTable)) return false;
+  const heard = [...changes, ...native]
     .flatMap((change) => change.chainsAdded)
     .filter((chain) => ownSentinels.delete(chain));
   return heard.length > 0;

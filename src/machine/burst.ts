@@ -3,21 +3,30 @@
 
 import type { Author, Commit, TableChange } from '../events/types.ts';
 import { type ChangeSummary, NO_CHANGE } from '../merge/decide.ts';
-import type { NativeSummary } from '../merge/native-summary.ts';
+import { type NativeSummary, NO_NATIVE_CHANGE } from '../merge/native-summary.ts';
+import { addNative, takesLibvirts, usersNative } from './native.ts';
 import { loaderOf, neighbourOf } from '../observe/author-kind.ts';
-import { isLibvirts, isNeighbourChain, ownerOfChain } from '../owners/index.ts';
+import { isLibvirts, isNeighbourChain, ownerOfChain, ownerOfNativeTable } from '../owners/index.ts';
 import type { Family, TableName } from '../ruleset/types.ts';
 
 export type TableKey = `${Family} ${TableName}`;
 
-export interface Burst {
+/** What is heard of the tables that are the user's, whole or in part. */
+export interface Heard {
+  readonly tables: ReadonlyMap<TableKey, ChangeSummary>;
+  /** Native tables that are nobody's by their name, by key: `inet filter`. */
+  readonly native: ReadonlyMap<string, NativeSummary>;
+}
+
+export const NOTHING_HEARD: Heard = { tables: new Map(), native: new Map() };
+
+export const isNothing = ({ tables, native }: Heard): boolean => tables.size === 0 && native.size === 0;
+
+export interface Burst extends Heard {
   readonly startedMs: number;
   /** Quiet counts from here: when the user's part was last written, or its writer last seen alive. */
   readonly quietFromMs: number;
   readonly commits: number;
-  readonly tables: ReadonlyMap<TableKey, ChangeSummary>;
-  /** Native tables that are nobody's by their name, by key: `inet filter`. */
-  readonly native: ReadonlyMap<string, NativeSummary>;
   /** Who changed the user's chains or whole tables, last first, at most 8. */
   readonly authors: readonly Author[];
   /** libvirt wrote in this burst: its process was seen, or only its chains changed. */
@@ -44,8 +53,7 @@ export function openBurst(nowMs: number): Burst {
     startedMs: nowMs,
     quietFromMs: nowMs,
     commits: 0,
-    tables: new Map(),
-    native: new Map(),
+    ...NOTHING_HEARD,
     authors: [],
     libvirt: undefined,
     libvirtAuthor: undefined,
@@ -57,22 +65,29 @@ export function openBurst(nowMs: number): Burst {
 }
 
 /** What two bursts say together: the evidence of one whose pass failed counts in the next. */
-export function joinTables(before: Burst['tables'], after: Burst['tables']): Burst['tables'] {
-  const tables = new Map(before);
-  for (const [key, later] of after) {
-    const first = tables.get(key) ?? NO_CHANGE;
-    tables.set(key, {
-      replaced: first.replaced || later.replaced,
-      wiped: first.wiped || later.wiped,
-      addedAfterWipe: first.addedAfterWipe || later.addedAfterWipe,
-      neighbour: later.neighbour ?? first.neighbour,
-      byNeighbour: later.byNeighbour ?? first.byNeighbour,
-      byOther: first.byOther || later.byOther,
-      loader: later.loader ?? first.loader,
-      writers: [...new Set([...(first.writers ?? []), ...(later.writers ?? [])])],
-    });
+export function joinHeard(before: Heard, after: Heard): Heard {
+  const tables = new Map(before.tables);
+  for (const [key, later] of after.tables) tables.set(key, joinSummary(tables.get(key) ?? NO_CHANGE, later));
+  const native = new Map(before.native);
+  for (const [key, later] of after.native) {
+    const first = native.get(key) ?? NO_NATIVE_CHANGE;
+    const [named, leftOut] = [first.named || later.named, first.leftOut || later.leftOut];
+    native.set(key, { ...joinSummary(first, later), named, leftOut });
   }
-  return tables;
+  return { tables, native };
+}
+
+function joinSummary(first: ChangeSummary, later: ChangeSummary): ChangeSummary {
+  return {
+    replaced: first.replaced || later.replaced,
+    wiped: first.wiped || later.wiped,
+    addedAfterWipe: first.addedAfterWipe || later.addedAfterWipe,
+    neighbour: later.neighbour ?? first.neighbour,
+    byNeighbour: later.byNeighbour ?? first.byNeighbour,
+    byOther: first.byOther || later.byOther,
+    loader: later.loader ?? first.loader,
+    writers: [...new Set([...(first.writers ?? []), ...(later.writers ?? [])])],
+  };
 }
 
 const MOST_AUTHORS = 8;
@@ -83,20 +98,23 @@ export function addCommit(burst: Burst, commit: Commit, nowMs: number): Burst {
   const tables = new Map(burst.tables);
   const neighbour = neighbourOf(commit.author)?.name;
   const byAnother = neighbour === undefined && commit.author.parents.length > 0;
-  // Only a neighbour's chains changed: its own doing, unless another process was seen to do it.
-  let foreignOnly = commit.changes.length > 0 && !byAnother;
-  let wiped = burst.wiped;
+  const takes = takesLibvirts(commit);
+  const users = usersNative(commit);
+  // Only a neighbour's chains or tables changed: its own doing, unless another process was seen to do it.
+  let foreignOnly = commit.changes.length + commit.native.length > 0 && !byAnother && !takes && users.length === 0;
   for (const change of commit.changes) {
     const key: TableKey = `${change.family} ${change.table}`;
-    const summary = addChange(tables.get(key) ?? NO_CHANGE, change, commit.author, neighbour);
-    tables.set(key, summary);
+    tables.set(key, addChange(tables.get(key) ?? NO_CHANGE, change, commit.author, neighbour));
     if (touchesUser(change)) foreignOnly = false;
-    wiped ||= summary.wiped || summary.replaced;
   }
+  const native = addNative(burst.native, commit);
+  const emptied = [
+    ...commit.changes.map((change) => tables.get(`${change.family} ${change.table}`)),
+    ...users.map(({ table }) => native.get(table)),
+  ].some((summary) => summary?.wiped === true || summary?.replaced === true);
+  const wiped = burst.wiped || takes || emptied;
   const onlyLibvirts =
-    foreignOnly &&
-    (neighbour === undefined || isLibvirts(neighbour)) &&
-    commit.changes.some((change) => isLibvirts(chainsOwner(change)));
+    foreignOnly && (neighbour === undefined || isLibvirts(neighbour)) && ownersOf(commit).some(isLibvirts);
   const libvirt = neighbour === 'libvirt' ? 'seen' : onlyLibvirts ? (burst.libvirt ?? 'inferred') : burst.libvirt;
   const byLibvirt = neighbour === 'libvirt' || onlyLibvirts;
   return {
@@ -104,6 +122,7 @@ export function addCommit(burst: Burst, commit: Commit, nowMs: number): Burst {
     quietFromMs: foreignOnly ? burst.quietFromMs : nowMs,
     commits: burst.commits + 1,
     tables,
+    native,
     authors: foreignOnly ? burst.authors : [commit.author, ...burst.authors].slice(0, MOST_AUTHORS),
     libvirt,
     libvirtAuthor: neighbour === 'libvirt' ? commit.author : burst.libvirtAuthor,
@@ -138,6 +157,11 @@ function chainsOwner(change: TableChange): string | undefined {
   return chainsOf(change)
     .map(ownerOfChain)
     .find((owner) => owner !== undefined);
+}
+
+/** Whose chains and native tables changed. */
+function ownersOf({ changes, native }: Commit): (string | undefined)[] {
+  return [...changes.map(chainsOwner), ...native.map(({ table }) => ownerOfNativeTable(table))];
 }
 
 function addChange(

@@ -1,5 +1,6 @@
 // What a pass that has ended means: rivals are counted, evidence is kept while it is not dealt with, the next pass begins.
 
+import { isNothing, NOTHING_HEARD } from './burst.ts';
 import { noteDisplacement } from './contention.ts';
 import type { Drift } from '../merge/drift.ts';
 import type { Outcome, PassRequest } from '../pass/types.ts';
@@ -33,13 +34,13 @@ export function onPassDone(state: State, request: PassRequest, outcome: Outcome,
  * mended at once would look like the user's deletions as soon as somebody adds a rule.
  */
 function keepEvidence(state: State, request: PassRequest, outcome: Outcome): Step {
-  const done = { ...state, settling: new Map() };
+  const done = { ...state, settling: NOTHING_HEARD };
   // The burst that goes on is judged together with this one.
   const missed = state.missed || request.summaries === undefined;
   if (outcome.overtaken === true) return quiet({ ...done, missed, unsettled: state.settling });
   if (outcome.kind !== 'failed' && outcome.kind !== 'unreadable')
     return {
-      state: { ...done, unsettled: new Map(), failures: 0 },
+      state: { ...done, unsettled: NOTHING_HEARD, failures: 0 },
       effects: state.failures === 0 ? [] : [{ kind: 'stop-timer', name: 'retry' }],
     };
   const ms = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(state.failures, 10));
@@ -49,7 +50,7 @@ function keepEvidence(state: State, request: PassRequest, outcome: Outcome): Ste
       unsettled: state.settling,
       failures: state.failures + 1,
       // Where nothing was heard, the result alone can tell.
-      missed: missed || state.settling.size === 0,
+      missed: missed || isNothing(state.settling),
     },
     effects: [{ kind: 'timer', name: 'retry', ms }],
   };

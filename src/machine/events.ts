@@ -7,9 +7,11 @@ import { neighbourOf } from '../observe/author-kind.ts';
 import { isNeighbourChain } from '../owners/index.ts';
 import { libvirtBusy, libvirtDone, libvirtWrote } from './libvirt.ts';
 import { ask, look, quietLeftMs } from './passes.ts';
-import { join, type Place, quiet, type State, type Step } from './types.ts';
+import { concerns, takesLibvirts } from './native.ts';
+import { type Effect, join, LIBVIRT_QUIET_MS, type Place, quiet, type State, type Step } from './types.ts';
 
 const WRITER_CHECK_MS = 10;
+const LIBVIRT_LATER: Effect = { kind: 'timer', name: 'libvirt', ms: LIBVIRT_QUIET_MS };
 
 export function onEvent(state: State, event: GuardEvent, nowMs: number): Step {
   switch (event.kind) {
@@ -55,9 +57,10 @@ function addPlace(places: readonly Place[], place: Place): readonly Place[] {
 }
 
 function onCommit(state: State, commit: Commit, nowMs: number): Step {
-  if (commit.changes.length === 0) return quiet(state);
+  if (commit.changes.length === 0 && !concerns(commit)) return quiet(state);
   const burst = addCommit(state.burst ?? openBurst(nowMs), commit, nowMs);
-  const wiped = commit.changes.some((change) => isWipeOf(burst, change));
+  const takes = takesLibvirts(commit);
+  const wiped = takes || commit.changes.some((change) => isWipeOf(burst, change));
   const byLibvirt = burst.libvirtMs === nowMs && burst.libvirt !== undefined;
   const byFirewalld = neighbourOf(commit.author)?.name === 'firewalld';
   const wipe = wiped
@@ -76,6 +79,8 @@ function onCommit(state: State, commit: Commit, nowMs: number): Step {
   // Another neighbour's rewrite of its own chains is over soon, too, and what stands then is its word.
   if (usersConcern || !byLibvirt) result = join(result, (next) => armSettle(next, nowMs));
   if (byLibvirt) result = join(result, (next) => libvirtWrote(next, nowMs));
+  // Only libvirt writes its nftables rules anew: it is asked, once it is known not to be at it by itself.
+  if (takes) result = join(result, (next) => ({ state: next, effects: [LIBVIRT_LATER] }));
   return replaced.length > 0 ? join(result, (next) => look(next, nowMs)) : result;
 }
 

@@ -1,6 +1,6 @@
 // Which pass runs next, and what it is told: the fast lane's look at what was touched, and the passes at rest.
 
-import { type Burst, joinTables } from './burst.ts';
+import { type Heard, isNothing, joinHeard, NOTHING_HEARD } from './burst.ts';
 import { contendedChains } from './contention.ts';
 import { describeAuthor } from '../observe/author.ts';
 import type { PassRequest } from '../pass/types.ts';
@@ -55,11 +55,12 @@ export function start(state: State, next: Next, nowMs: number): Step {
   const base = baseRequest(state);
   const libvirtQuiet = nowMs - state.libvirtMs >= LIBVIRT_QUIET_MS || next.trigger === 'libvirt done';
   // A check by the clock inside a burst goes by what was heard; one because events were lost goes by the result.
-  const byResult = state.missed || (next.kind === 'full' && heard(state).size === 0);
+  const byResult = state.missed || (next.kind === 'full' && isNothing(heard(state)));
   const request: PassRequest = {
     ...base,
     trigger: next.trigger,
     summaries: byResult ? undefined : base.summaries,
+    native: byResult ? undefined : base.native,
     scope: undefined,
     // Nothing is restored between the rules of a new ruleset, whoever asks for the pass.
     burstOver: quietLeftMs(state, nowMs) === 0,
@@ -81,13 +82,13 @@ export function start(state: State, next: Next, nowMs: number): Step {
 }
 
 /** What was heard and not yet dealt with. */
-function heard({ unsettled, burst }: State): Burst['tables'] {
-  if (unsettled.size === 0) return burst?.tables ?? unsettled;
-  return burst === undefined ? unsettled : joinTables(unsettled, burst.tables);
+function heard({ unsettled, burst }: State): Heard {
+  if (isNothing(unsettled)) return burst ?? NOTHING_HEARD;
+  return burst === undefined ? unsettled : joinHeard(unsettled, burst);
 }
 
-function baseRequest(state: State): Pick<PassRequest, 'mode' | 'dryRun' | 'summaries' | 'standDown' | 'by'> {
-  const tables = heard(state);
+function baseRequest(state: State): Pick<PassRequest, 'mode' | 'dryRun' | 'summaries' | 'native' | 'standDown' | 'by'> {
+  const { tables, native } = heard(state);
   return {
     mode: state.settings.mode,
     dryRun: false,
@@ -99,6 +100,7 @@ function baseRequest(state: State): Pick<PassRequest, 'mode' | 'dryRun' | 'summa
               .filter(([key]) => key.startsWith(`${family} `))
               .map(([key, summary]) => [key.slice(family.length + 1), summary]),
           ),
+    native: state.settings.events ? native : undefined,
     standDown: contendedChains(state.contention),
     by: byOf(state),
   };

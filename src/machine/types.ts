@@ -1,6 +1,6 @@
 // What the daemon's mind holds, hears and asks for.
 
-import type { Burst } from './burst.ts';
+import { type Burst, type Heard, NOTHING_HEARD } from './burst.ts';
 import type { Contention, ContentionSettings } from './contention.ts';
 import type { GuardEvent } from '../events/types.ts';
 import type { Mode, Outcome, PassRequest } from '../pass/types.ts';
@@ -33,9 +33,9 @@ export interface State {
   readonly burst: Burst | undefined;
   readonly running: boolean;
   /** What the pass under way goes by, when it is to end a burst. */
-  readonly settling: Burst['tables'];
+  readonly settling: Heard;
   /** What bursts said whose last pass failed: it counts until one succeeds. */
-  readonly unsettled: Burst['tables'];
+  readonly unsettled: Heard;
   /** Passes at rest that failed in a row, and how the last one is tried again. */
   readonly failures: number;
   /** Something may have happened unheard: until a pass at rest succeeds, what stands is judged by its result. */
@@ -97,8 +97,8 @@ export function initialState(settings: MachineSettings): State {
     settings,
     burst: undefined,
     running: false,
-    settling: new Map(),
-    unsettled: new Map(),
+    settling: NOTHING_HEARD,
+    unsettled: NOTHING_HEARD,
     failures: 0,
     missed: false,
     touched: [],

@@ -43,7 +43,7 @@ export async function resume(world: World, args: { readonly dryRun: boolean }): 
   const outcomes = await passes(
     world,
     { mode: config.mode, dryRun: args.dryRun, trigger: 'resume', by: ['hand'] },
-    { summaries: () => new Map() },
+    { summaries: () => new Map(), native: new Map() },
   );
   return { kind: 'resume', outcomes };
 }

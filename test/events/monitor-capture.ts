@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { createMonitorParser, type ParsedCommit } from '../../src/events/nft-monitor-parse.ts';
-import type { TableChange } from '../../src/events/types.ts';
+import type { NativeChange, TableChange } from '../../src/events/types.ts';
 
 /** What a parser said about some lines, in order. */
 export interface Heard {
@@ -49,16 +49,33 @@ export function shapeOf(commit: Pick<ParsedCommit, 'changes' | 'elsewhere'>): st
   return [...commit.changes.map(shapeOfChange), ...(commit.elsewhere ? ['elsewhere'] : [])].join(' | ');
 }
 
+/** `inet t: +table, rules +4 in in, chains +in, objects 8, elements 3`, for each native table. */
+export function nativeShapeOf({ native }: Pick<ParsedCommit, 'native'>): string {
+  return native.map(shapeOfNative).join(' | ');
+}
+
+function shapeOfNative(change: NativeChange): string {
+  const { objectsChanged, elementsChanged } = change;
+  const more = [
+    ...(objectsChanged > 0 ? [`objects ${objectsChanged}`] : []),
+    ...(elementsChanged > 0 ? [`elements ${elementsChanged}`] : []),
+  ];
+  return `${change.table}: ${[...partsOf(change), ...more].join(', ')}`;
+}
+
 function shapeOfChange(change: TableChange): string {
+  return `${change.family} ${change.table}: ${partsOf(change).join(', ')}`;
+}
+
+function partsOf(change: TableChange | NativeChange): string[] {
   const table = [...(change.deletesTable ? ['-table'] : []), ...(change.addsTable ? ['+table'] : [])];
   const rules = [...signed('+', change.rulesAdded), ...signed('-', change.rulesDeleted)];
   const chains = [...change.chainsAdded.map((name) => `+${name}`), ...change.chainsDeleted.map((name) => `-${name}`)];
-  const parts = [
+  return [
     ...(table.length > 0 ? [table.join(' ')] : []),
     ...(rules.length > 0 ? [`rules ${rules.join(' ')} in ${change.ruleChains.join(' ')}`] : []),
     ...(chains.length > 0 ? [`chains ${chains.join(' ')}`] : []),
   ];
-  return `${change.family} ${change.table}: ${parts.join(', ')}`;
 }
 
 const signed = (sign: string, count: number): string[] => (count === 0 ? [] : [`${sign}${count}`]);

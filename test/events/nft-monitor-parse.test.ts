@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { captureLines, caseLines, hear, shapeOf } from './monitor-capture.ts';
+import { captureLines, caseLines, hear, nativeShapeOf, shapeOf } from './monitor-capture.ts';
 
 const BASE = '+INPUT +FORWARD +OUTPUT';
 const GONE = '-INPUT -FORWARD -OUTPUT';
@@ -104,10 +104,11 @@ describe('libvirt, as nft 1.0.6 and 1.1.3 printed it', () => {
     ]);
   });
 
-  it('its own nftables table is a change of that table, and elsewhere', () => {
-    const shapes = hear(captureLines('libvirt-11-nftables-net-start.txt')).commits.map(shapeOf);
-    expect(shapes).toContain('ip libvirt_network: rules +1 in guest_nat | elsewhere');
-    expect(shapes.every((shape) => shape.endsWith(' | elsewhere'))).toBe(true);
+  it('its own nftables table is a native one, and touches no table of iptables’', () => {
+    const heard = hear(captureLines('libvirt-11-nftables-net-start.txt'));
+    expect(heard.commits.map(nativeShapeOf)).toContain('ip libvirt_network: rules +1 in guest_nat');
+    expect(heard.commits.every((commit) => shapeOf(commit) === 'elsewhere')).toBe(true);
+    expect(heard.touched).toEqual([]);
   });
 });
 

@@ -74,6 +74,32 @@ describe('the kernel event source', () => {
     expect(kinds()).toEqual(['look', 'look', 'touched']);
   });
 
+  it('looks for a transaction whose generation line does not come, once', async () => {
+    const fake = fakeHost();
+    const { start, join, looks } = play(fake);
+    await start();
+    await join();
+    fake.child().say('add rule inet c in jump __chain15');
+    await pass(1_999);
+    expect(looks().slice(2)).toEqual([]);
+    await pass(60_000);
+    expect(looks().slice(2)).toEqual(['a transaction without a generation line']);
+  });
+
+  it('does not look while its lines still come, nor after its end', async () => {
+    const fake = fakeHost();
+    const { start, join, looks } = play(fake);
+    await start();
+    await join();
+    for (let round = 0; round < 5; round += 1) {
+      fake.child().say(RULE);
+      await pass(1_500);
+    }
+    fake.child().say(generation(2));
+    await pass(60_000);
+    expect(looks().slice(2)).toEqual([]);
+  });
+
   it('gives a commit with the author read before the event goes out', async () => {
     const fake = fakeHost();
     const { start, join, events, authors } = play(fake);

@@ -7,7 +7,7 @@ import { realHost } from '../../src/host/real.ts';
 import type { Commit, GuardEvent, Source, SourceHealth } from '../../src/events/types.ts';
 import { describeAuthor, readAuthor } from '../../src/observe/author.ts';
 import { neighbourOf } from '../../src/observe/author-kind.ts';
-import { shapeOf } from '../events/monitor-capture.ts';
+import { nativeShapeOf, shapeOf } from '../events/monitor-capture.ts';
 import { upHypervisor } from './host.ts';
 import { openNetns, report, rulesetOf, type NetnsHost } from './netns-host.ts';
 
@@ -261,6 +261,60 @@ describe('what happened, in the kernel’s words', () => {
     expect(generations).toEqual(generations.map((_, index) => (generations[0] ?? 0) + index));
     expect(listener.looks()).toEqual([]);
     expect(listener.commits().reduce((sum, { changes }) => sum + (changes[0]?.rulesAdded ?? 0), 0)).toBe(200);
+  });
+});
+
+const NATIVE = `table inet filter {
+  set banned { type ipv4_addr; elements = { 192.0.2.1, 192.0.2.2 }; }
+  chain input { type filter hook input priority 0; ip saddr @banned drop; tcp dport 22 accept; }
+}
+`;
+const REMADE = 'inet filter: -table +table, rules +2 -2 in input, chains +input -input, objects 2, elements 2';
+
+describe('what nft does to native tables', () => {
+  it.each<[string, string, readonly string[]]>([
+    ['a file that begins with flush ruleset', `flush ruleset\n${NATIVE}`, [REMADE]],
+    [
+      'flush table and its rules',
+      'flush table inet filter\ntable inet filter { chain input { tcp dport 23 accept; }; }\n',
+      ['inet filter: rules +1 -2 in input, chains +input'],
+    ],
+    ['an element', 'add element inet filter banned { 192.0.2.3 }\n', ['inet filter: elements 1']],
+    [
+      'a comment that reads like a change',
+      'add rule inet filter input drop comment "a\ndelete table ip filter"\n',
+      ['inet filter: rules +1 in input'],
+    ],
+    [
+      'a mark of ours, which nobody finds afterwards',
+      'add chain inet filter mw-1a1b2c3d\ndelete chain inet filter mw-1a1b2c3d\n',
+      ['inet filter: chains +mw-1a1b2c3d -mw-1a1b2c3d'],
+    ],
+  ])('%s is one commit, and touches nothing of iptables', async (_, input, shapes) => {
+    await netns.sh('nft -f -', NATIVE);
+    const listener = await listening();
+    await netns.sh('nft -f -', input);
+    await listener.until(() => listener.commits().length >= shapes.length);
+    expect(listener.commits().map(nativeShapeOf)).toEqual(shapes);
+    expect(listener.seen.map(({ event }) => event.kind)).toEqual(['commit']);
+    expect(await netns.sh('nft list ruleset')).not.toContain('mw-');
+  });
+
+  it('a deletion by name has its author', async () => {
+    await netns.sh('nft -f -', NATIVE);
+    const listener = await listening();
+    await netns.sh('nft delete table inet filter; true');
+    await listener.until(() => listener.commits().length > 0);
+    const [commit] = listener.commits();
+    expect(commit?.native).toMatchObject([{ deletesTable: true, addsTable: false, rulesDeleted: 2 }]);
+    expect(commit?.author.cmdline).toEqual(['nft', 'delete', 'table', 'inet', 'filter']);
+  });
+
+  it('an anonymous chain, whose generation line nft 1.0.6 leaves out, is a commit or a look', async () => {
+    const listener = await listening();
+    await netns.sh('nft -f -', 'table inet c { chain in { tcp dport 7 jump { accept; }; }; }\n');
+    await listener.until(() => listener.commits().length + listener.looks().length > 0);
+    report(`anonymous chain: ${listener.commits().length} commits, looks ${listener.looks().join('; ')}`);
   });
 });
 

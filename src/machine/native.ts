@@ -1,0 +1,104 @@
+// What one commit says about the native tables of the user's, added to what the burst said before. Pure.
+// Guarantees: a table that was made again is not left out; the last deletion tells whether it was named. What nobody's name is
+// on is the user's; tables of neighbours by name never come here.
+// Does not: know how many rules a table holds, so a table of one rule that is flushed and filled without naming its chains
+// again looks like an edit.
+
+import type { Author, Commit, NativeChange } from '../events/types.ts';
+import { type NativeSummary, NO_NATIVE_CHANGE } from '../merge/native-summary.ts';
+import { loaderOf, neighbourOf } from '../observe/author-kind.ts';
+import { ownerOfNativeTable } from '../owners/index.ts';
+
+export type NativeSummaries = ReadonlyMap<string, NativeSummary>;
+
+/** The changes of tables that are nobody's by their name. */
+export function usersNative(commit: Pick<Commit, 'native'>): NativeChange[] {
+  return commit.native.filter(({ table }) => ownerOfNativeTable(table) === undefined);
+}
+
+/** Somebody else than libvirt deleted the table in which libvirt's nftables backend keeps its rules. */
+export function takesLibvirts({ native, author }: Commit): boolean {
+  return native.some(isLibvirtsLoss) && neighbourOf(author)?.name !== 'libvirt';
+}
+
+/** Tables of the user's or libvirt's, or mendwall's own deleted: of other neighbours' nothing is judged. */
+export function concerns({ native }: Pick<Commit, 'native'>): boolean {
+  return native.some(({ table, deletesTable }) => {
+    const owner = ownerOfNativeTable(table);
+    return owner === undefined || owner === 'libvirt' || (owner === 'mendwall' && deletesTable);
+  });
+}
+
+const isLibvirtsLoss = ({ table, deletesTable }: NativeChange): boolean =>
+  deletesTable && ownerOfNativeTable(table) === 'libvirt';
+
+/** The summaries with one more commit. */
+export function addNative(before: NativeSummaries, commit: Commit): NativeSummaries {
+  const changes = usersNative(commit);
+  if (changes.length === 0) return before;
+  const next = new Map(before);
+  for (const change of changes)
+    next.set(change.table, addChange(next.get(change.table) ?? NO_NATIVE_CHANGE, change, commit.author));
+  const made = new Set(changes.filter((change) => change.addsTable).map(({ table }) => table));
+  if (made.size === 0 || neighbourOf(commit.author) !== undefined) return next;
+  // What a flush took and the load after it did not bring, in the same commit or later in the same script.
+  for (const [table, summary] of next)
+    if (summary.wiped && !made.has(table)) next.set(table, { ...summary, leftOut: true });
+  return next;
+}
+
+function addChange(summary: NativeSummary, change: NativeChange, author: Author): NativeSummary {
+  const neighbour = neighbourOf(author)?.name;
+  const gone = change.deletesTable && !change.addsTable;
+  const replaced = isReplaced(change);
+  const wipes = gone || (!replaced && isFlush(change, author));
+  const loses = !isAddition(change);
+  const other = neighbour === undefined && (author.cmdline !== undefined || author.parents.length > 0);
+  const added = neighbour === undefined && (change.rulesAdded > 0 || change.addsTable);
+  return {
+    replaced: !gone && (summary.replaced || replaced),
+    wiped: summary.wiped || wipes,
+    addedAfterWipe: !gone && (summary.addedAfterWipe || ((summary.wiped || wipes) && added)),
+    neighbour: summary.neighbour ?? neighbour,
+    byNeighbour: loses ? (neighbour ?? summary.byNeighbour) : summary.byNeighbour,
+    byOther: summary.byOther || (loses && other),
+    loader: summary.loader ?? loaderOf(author)?.name,
+    writers: [...new Set([...(summary.writers ?? []), ...(neighbour === undefined ? [] : [neighbour])])],
+    named: change.deletesTable ? namesTable(author, change.table) : summary.named,
+    leftOut: !gone && !change.addsTable && summary.leftOut,
+  };
+}
+
+/**
+ * Deleted and made, or emptied and filled: two or more rules out, or one and its chains declared again, as a `table` block
+ * does. One rule out and one in is `nft replace rule`.
+ */
+function isReplaced(change: NativeChange): boolean {
+  if (change.deletesTable) return change.addsTable;
+  return change.rulesAdded > 0 && change.rulesDeleted > (change.chainsAdded.length > 0 ? 0 : 1);
+}
+
+/** Rules were taken out and none put in: two or more, or by a command that says `flush`. */
+function isFlush(change: NativeChange, author: Author): boolean {
+  if (change.rulesAdded > 0 || change.rulesDeleted === 0) return false;
+  return change.rulesDeleted >= 2 || /(?:^|[\s;])flush\s+(?:chain|table|ruleset)\b/.test(commandOf(author)); // nft flush chain inet filter input
+}
+
+const isAddition = (change: NativeChange): boolean =>
+  !change.deletesTable &&
+  change.rulesDeleted === 0 &&
+  change.chainsDeleted.length === 0 &&
+  change.objectsChanged === 0 &&
+  change.elementsChanged === 0;
+
+/** `nft delete table inet filter`, also as one argument; without a family it is ip's. */
+function namesTable(author: Author, key: string): boolean {
+  const words = commandOf(author).split(/[\s;{}]+/);
+  const [family, name = ''] = key.split(' ', 2);
+  return words.some((word, at) => {
+    if ((word !== 'delete' && word !== 'destroy') || words[at + 1] !== 'table') return false;
+    return (words[at + 2] === family && words[at + 3] === name) || (family === 'ip' && words[at + 2] === name);
+  });
+}
+
+const commandOf = ({ cmdline = [] }: Author): string => cmdline.join(' ');
