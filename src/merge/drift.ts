@@ -34,6 +34,8 @@ export interface Drift {
   readonly text: string;
   readonly owner: OwnerId;
   readonly evidence: string;
+  /** How many rules it stands for, where one speaks for several; `text` is the first. */
+  readonly rules?: number;
 }
 
 /** What stands differently in `wish` than in the snapshot: the user's own changes that are not adopted yet. */
