@@ -38,6 +38,9 @@ export interface Drift {
   readonly rules?: number;
 }
 
+/** About a native table, which is written with its family: `ip libvirt_network`. mendwall never writes there. */
+export const isNative = ({ table }: Pick<Drift, 'table'>): boolean => table.includes(' ');
+
 /** What stands differently in `wish` than in the snapshot: the user's own changes that are not adopted yet. */
 export function pendingBetween(snapshot: UserPart, wish: UserPart): Drift[] {
   const tables = new Set([...snapshot.tables.keys(), ...wish.tables.keys()]);
