@@ -57,7 +57,7 @@ export function secondOf(network: Network): Network {
   return { ...network, name: 'second', uuid: 'second', bridge: 'virbr7', addresses: [moved] };
 }
 
-/** What libvirt holds after it wrote exactly these rules, each in its chain: those of `tables` that are this network's. */
+/** The record libvirt holds after it wrote rules with these handles, each in its chain. */
 export function recordFor(network: Network, handles: readonly (readonly [string, number])[]): RemovalRecord {
   const rules = handles.map(([chain, handle]) => ({ family: 'ip' as const, table: 'libvirt_network', chain, handle }));
   return { network: network.name, backend: 'nftables', rules };
