@@ -50,7 +50,7 @@ const DOORS: Readonly<Record<string, { readonly door: string; readonly why: stri
   pino: { door: 'host/log.ts', why: 'one log format' },
   commander: { door: 'cli/', why: 'only the command line parses arguments' },
   diff: { door: 'cli/', why: 'a view for people; alignment is ruleset/align.ts (diff is quadratic in the edits)' },
-  'fast-xml-parser': { door: 'observe/network-xml.ts', why: "libvirt's definitions are the only XML" },
+  'fast-xml-parser': { door: 'observe/xml.ts', why: "libvirt's own files are the only XML" },
   'smol-toml': { door: 'config.ts', why: 'the configuration is read in one place' },
 };
 

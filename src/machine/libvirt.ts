@@ -1,6 +1,6 @@
 // libvirt's own part: when it is rebuilding, when it is done, and what is asked of it when something is missing.
 
-import type { Drift } from '../merge/drift.ts';
+import { type Drift, isNative } from '../merge/drift.ts';
 import { isLibvirts } from '../owners/index.ts';
 import type { Outcome, PassRequest } from '../pass/types.ts';
 import { ask } from './passes.ts';
@@ -34,8 +34,8 @@ export function libvirtDone(state: State, nowMs: number): Step {
 
 /** Without events a wipe is known by its result; libvirt's part goes back after a quiet, since libvirt may be at it. */
 export function wipeByResult(state: State, request: PassRequest, outcome: Outcome, nowMs: number): Step {
-  if (request.summaries !== undefined || state.wipe !== undefined) return quiet(state);
-  const lost = outcome.drift.filter(isLibvirtsLoss).length;
+  if (request.summaries !== undefined || state.wipe !== undefined || state.gaveUp) return quiet(state);
+  const lost = countRules(outcome.drift.filter(isLibvirtsLoss));
   const decided = outcome.tables.some(
     (table) => table.decision === 'wipe' || table.decision === 'load' || table.decision === 'replaced',
   );
@@ -51,9 +51,12 @@ function isLibvirtsLoss({ kind, owner }: Drift): boolean {
   return (kind === 'foreign-lost' || kind === 'foreign-unhooked') && isLibvirts(owner);
 }
 
-/** Copies in libvirt's own chains that it did not write, or no longer wants: they go when it is quiet. */
+/** One drift may stand for a network's many rules. */
+const countRules = (lost: readonly Drift[]): number => lost.reduce((sum, { rules = 1 }) => sum + rules, 0);
+
+/** Copies in libvirt's own chains that it did not write, or no longer wants: they go when it is quiet. Native ones stay. */
 function hasCopies({ drift }: Outcome): boolean {
-  return drift.some((each) => each.kind === 'stale' && each.owner === 'libvirt');
+  return drift.some((each) => each.kind === 'stale' && each.owner === 'libvirt' && !isNative(each));
 }
 
 function repairWhenQuiet(state: State, nowMs: number): Step {
@@ -61,6 +64,8 @@ function repairWhenQuiet(state: State, nowMs: number): Step {
   const ms = Math.max(1, LIBVIRT_QUIET_MS - (nowMs - state.libvirtMs));
   return { state: { ...state, wipe }, effects: [{ kind: 'timer', name: 'libvirt', ms }] };
 }
+
+const NOTHING_LOST = { wipe: undefined, libvirtBusySinceMs: undefined, reloadsAsked: 0, gaveUp: false };
 
 /** After a pass at rest: is libvirt's part whole? If not, and libvirt is quiet, it is asked to rebuild; bounded. */
 export function settleRepair(state: State, request: PassRequest, outcome: Outcome, nowMs: number): Step {
@@ -73,19 +78,20 @@ export function settleRepair(state: State, request: PassRequest, outcome: Outcom
     if (overlapped && request.repair && outcome.changed && state.reloadsAsked === 0 && mayWrite(state))
       return askLibvirt(state, nowMs, 'it was rebuilding while its rules were put back');
     const whole = request.neighboursQuiet || state.wipe === undefined || nowMs - state.libvirtMs >= LIBVIRT_QUIET_MS;
-    return quiet(whole ? { ...state, wipe: undefined, libvirtBusySinceMs: undefined, reloadsAsked: 0 } : state);
+    return quiet(whole ? { ...state, ...NOTHING_LOST } : state);
   }
   if (!mayWrite(state) || state.wipe === undefined || nowMs - state.libvirtMs < LIBVIRT_QUIET_MS) return quiet(state);
   // By text first (guests are out 130 ms instead of 700, measured); what text could not put right is asked for.
   if (!request.repair) return { state, effects: [{ kind: 'timer', name: 'libvirt', ms: LIBVIRT_QUIET_MS }] };
+  const missing = countRules(lost);
   if (state.reloadsAsked >= MOST_RELOADS) {
-    const message = `libvirt's rules are incomplete after ${MOST_RELOADS} requests to rebuild: ${lost.length} missing, first ${lost[0]?.table} ${lost[0]?.chain} ${lost[0]?.text}`;
+    const message = `libvirt's rules are incomplete after ${MOST_RELOADS} requests to rebuild: ${missing} missing, first ${lost[0]?.table} ${lost[0]?.chain} ${lost[0]?.text}`;
     return {
-      state: { ...state, wipe: undefined, reloadsAsked: 0 },
+      state: { ...state, wipe: undefined, reloadsAsked: 0, gaveUp: true },
       effects: [{ kind: 'log', level: 'error', message }],
     };
   }
-  return askLibvirt(state, nowMs, `${lost.length} of its rules are missing`);
+  return askLibvirt(state, nowMs, `${missing} of its rules are missing`);
 }
 
 const mayWrite = (state: State): boolean => state.settings.mode === 'merge' && state.settings.repair;

@@ -52,6 +52,8 @@ export interface State {
   readonly hookMs: number;
   readonly libvirtBusySinceMs: number | undefined;
   readonly reloadsAsked: number;
+  /** libvirt was asked as often as it may be, and is not whole since: what is missing by the result is no new wipe. */
+  readonly gaveUp: boolean;
   readonly pausedUntilMs: number | undefined;
   readonly contention: Contention;
   readonly restoredMs: readonly number[];
@@ -109,6 +111,7 @@ export function initialState(settings: MachineSettings): State {
     hookMs: Number.NEGATIVE_INFINITY,
     libvirtBusySinceMs: undefined,
     reloadsAsked: 0,
+    gaveUp: false,
     pausedUntilMs: undefined,
     contention: new Map(),
     restoredMs: [],

@@ -36,7 +36,12 @@ export interface Drift {
   readonly text: string;
   readonly owner: OwnerId;
   readonly evidence: string;
+  /** How many rules it stands for, where one speaks for several; `text` is the first. */
+  readonly rules?: number;
 }
+
+/** About a native table, which is written with its family: `ip libvirt_network`. mendwall never writes there. */
+export const isNative = ({ table }: Pick<Drift, 'table'>): boolean => table.includes(' ');
 
 /** What stands differently in `wish` than in the snapshot: the user's own changes that are not adopted yet. */
 export function pendingBetween(snapshot: UserPart, wish: UserPart): Drift[] {

@@ -2,6 +2,7 @@
 
 import type { ForwardMode, Network, NetworkAddress } from '../ruleset/network.ts';
 import { formatAddress, netmaskToPrefix, parseAddress, subnetOf } from '../ruleset/subnet.ts';
+import { attribute, child, children, readXml, textOf, unescapeXml } from './xml.ts';
 
 export const NETWORK_PROBLEM_CODES = [
   'xml-missing',
@@ -24,31 +25,20 @@ export interface NetworkProblem {
 /** A network, or why the text is none. */
 export type ParsedNetwork = { readonly network: Network } | { readonly problem: NetworkProblem };
 
-const MAX_CHARACTERS = 1024 * 1024;
-
 /**
  * One network from XML text; `active` is true when the root element is `<networkstatus>`. A document type is refused
  * (entity expansion), as are more than 1 MiB; `file` only names the source in a problem.
  */
 export async function parseNetworkXml(text: string, file: string): Promise<ParsedNetwork> {
-  const problem = (code: NetworkProblemCode, message: string): ParsedNetwork => ({ problem: { code, file, message } });
-  if (text.length > MAX_CHARACTERS) return problem('xml-too-big', `${text.length} characters, at most 1 MiB expected`);
-  if (/<!DOCTYPE/i.test(text)) return problem('xml-doctype', 'a document type declaration, which libvirt never writes');
-  const { XMLParser, XMLValidator } = await import('fast-xml-parser');
-  const valid = XMLValidator.validate(text);
-  if (valid !== true) return problem('xml-malformed', `line ${valid.err.line}: ${valid.err.msg.slice(0, 200)}`);
-  const root: unknown = new XMLParser({
-    ignoreAttributes: false,
-    attributeNamePrefix: '@',
-    parseTagValue: false,
-    parseAttributeValue: false,
-    processEntities: false,
-  }).parse(text);
+  const parsed = await readXml(text);
+  if ('problem' in parsed) return { problem: { ...parsed.problem, file } };
+  const { root } = parsed;
   const outer = child(root, 'networkstatus') ?? child(root, 'hookData') ?? root;
   const element = child(outer, 'network');
-  if (element === undefined) return problem('xml-no-network', 'no <network> element found');
+  if (element === undefined)
+    return { problem: { code: 'xml-no-network', file, message: 'no <network> element found' } };
   const network = toNetwork(element, outer, child(root, 'networkstatus') !== undefined);
-  return typeof network === 'string' ? problem('xml-bad-value', network) : { network };
+  return typeof network === 'string' ? { problem: { code: 'xml-bad-value', file, message: network } } : { network };
 }
 
 /** `virbr0`; as the kernel takes it (dev_valid_name), and printable: rules are built with it. */
@@ -133,39 +123,4 @@ function prefixOf(element: unknown, family: 'ip' | 'ip6', firstByte: number): nu
   if (family === 'ip6') return 64;
   if (firstByte < 128) return 8;
   return firstByte < 192 ? 16 : 24;
-}
-
-// What fast-xml-parser gives: an element is a string (text only) or an object; a repeated one is an array.
-
-function children(element: unknown, name: string): unknown[] {
-  if (typeof element !== 'object' || element === null || !Object.hasOwn(element, name)) return [];
-  const value: unknown = (element as Readonly<Record<string, unknown>>)[name];
-  return Array.isArray(value) ? value : [value];
-}
-
-function child(element: unknown, name: string): unknown {
-  return children(element, name)[0];
-}
-
-function attribute(element: unknown, name: string): string | undefined {
-  const value = child(element, `@${name}`);
-  return typeof value === 'string' ? value : undefined;
-}
-
-function textOf(element: unknown): string {
-  const text = typeof element === 'string' ? element : child(element, '#text');
-  return typeof text === 'string' ? text : '';
-}
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&lt;': '<',
-  '&gt;': '>',
-  '&quot;': '"',
-  '&apos;': "'",
-  '&amp;': '&',
-};
-
-// What virBufferEscapeString writes: `R&amp;D` is the network `R&D`.
-function unescapeXml(text: string): string {
-  return text.replace(/&(lt|gt|quot|apos|amp);/g, (entity) => ENTITIES[entity] ?? entity);
 }

@@ -40,3 +40,21 @@ export interface Network {
   /** Which rules libvirt wrote for it, where it says so (libvirt >= 10.4 writes it into the run folder). */
   readonly backend?: 'iptables' | 'nftables';
 }
+
+/** One rule of the nftables backend as libvirt remembers it: it deletes by this handle, whatever stands there. */
+export interface RecordedRule {
+  readonly family: Family;
+  /** `libvirt_network` */
+  readonly table: string;
+  readonly chain: string;
+  readonly handle: number;
+}
+
+/** What libvirt will take out when it next rewrites or stops this network (`fwRemoval` in its status file). */
+export interface RemovalRecord {
+  readonly network: string;
+  /** Undefined: libvirt holds no record (before 10.4; after a changed dns-host; after a start that failed). */
+  readonly backend: 'iptables' | 'nftables' | undefined;
+  /** In libvirt's order; empty for the iptables backend, which deletes by text. */
+  readonly rules: readonly RecordedRule[];
+}

@@ -1,15 +1,18 @@
-// `blocked` for `status`: what libvirt lets through and another base chain stops, native tables included. No pass looks
-// for it: it is no deviation from the snapshot, only something the admin may not know.
+// `blocked` for `status`: what libvirt lets through and another base chain stops, native tables included; and port forwards that
+// libvirt itself refuses. No pass looks for it: it is no deviation from the snapshot, only something the admin may not know.
 // Guarantee: nothing is reported that depends on something unknown. Writes nothing.
 
 import { findBlocked, type Blocked } from '../explain/blocked.ts';
+import { targetText } from '../explain/forward-ways.ts';
+import { type RefusedForward, refusedForwards } from '../explain/forwards.ts';
 import { compileIptables } from '../explain/iptables-rule.ts';
 import { compileNft } from '../explain/nft-ruleset.ts';
 import { joinPrograms, type Program } from '../explain/program.ts';
 import { seatOf } from '../explain/steps.ts';
 import type { Classified } from '../classify/classify.ts';
 import type { Host } from '../host/host.ts';
-import type { Drift } from '../merge/drift.ts';
+import { type Drift, isNative } from '../merge/drift.ts';
+import { readLibvirtTables } from '../observe/libvirt-tables.ts';
 import { readNativeTables } from '../observe/native-tables.ts';
 import { defaultDevice, readInterfaces } from '../observe/routes.ts';
 import type { SeenRulesets } from './hand.ts';
@@ -17,8 +20,13 @@ import type { SeenRulesets } from './hand.ts';
 /** `text`: the rule or policy that stops it. */
 export interface BlockedDrift extends Drift {
   readonly kind: 'blocked';
-  /** One command that opens this chain for this traffic: `nft insert rule inet filter input ... accept`. */
+  /**
+   * One command that opens this chain for this traffic: `nft insert rule inet filter input ... accept`. Of a port forward that
+   * libvirt refuses: the forwarder that takes its place.
+   */
   readonly opening: string;
+  /** Of a port forward: all that works, as text to type. */
+  readonly ways?: readonly string[];
 }
 
 /** Empty where no network of libvirt's runs, or where not all rules can be read. */
@@ -50,15 +58,44 @@ export async function blockedNow(
     ...(uplink !== undefined && { uplink }),
     ...(interfaces !== undefined && { host: { addresses: interfaces.addresses } }),
   });
-  return onlyOnce(
-    found.filter((each) => each.certain && !isOwnLoss(each, drift)).map((each) => driftOf(each, classified)),
-  );
+  const tables = await readLibvirtTables(host, native.text);
+  const refused = refusedForwards({
+    program,
+    networks,
+    classified,
+    tables: tables.kind === 'tables' ? tables.tables : [],
+    ...(uplink !== undefined && { uplink }),
+  });
+  return onlyOnce([
+    ...found.filter((each) => each.certain && !isOwnLoss(each, drift)).map((each) => driftOf(each, classified)),
+    ...refused.map(forwardDrift),
+  ]);
+}
+
+/** About libvirt's reject; the DNAT rule itself does what it says. */
+function forwardDrift(forward: RefusedForward): BlockedDrift {
+  const { rule, reject, ways, network, family } = forward;
+  const place = `${rule.family} ${rule.table} ${rule.chain}`;
+  const handle = reject.handle === undefined ? '' : ` (handle ${reject.handle})`;
+  const choices = ways.map((way, index) => `(${index + 1}) ${way}`).join('; ');
+  return {
+    kind: 'blocked',
+    family,
+    table: `${family} libvirt_network`,
+    chain: reject.chain,
+    text: reject.text,
+    owner: 'libvirt',
+    evidence: `network ${network.name}: this reject${handle} refuses the port forward to ${targetText(forward)} of ${place}: ${rule.text}; an accept elsewhere does not help; what works: ${choices}`,
+    opening: ways[0] ?? '',
+    ways,
+  };
 }
 
 /** Where libvirt's own rules are gone or displaced, that is what is wrong, and is said already. */
 function isOwnLoss({ baseChain, packet }: Blocked, drift: readonly Drift[]): boolean {
-  const isSaid = ({ kind, family, owner }: Drift): boolean =>
+  const isSaid = ({ kind, family, owner, table }: Drift): boolean =>
     family === packet.family &&
+    !isNative({ table }) &&
     (kind === 'displaced' || ((kind === 'foreign-lost' || kind === 'foreign-unhooked') && owner === 'libvirt'));
   return baseChain.engine === 'iptables' && drift.some(isSaid);
 }

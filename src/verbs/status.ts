@@ -5,6 +5,7 @@ import type { ClassifiedNative } from '../classify/classify-native.ts';
 import type { GuardStatus } from '../guard.ts';
 import type { Drift } from '../merge/drift.ts';
 import { runPass } from '../pass.ts';
+import { libvirtNativeDrift } from '../pass/libvirt-native.ts';
 import type { Mode } from '../pass/types.ts';
 import type { FamilyEngine } from '../observe/engine.ts';
 import { readFamily } from '../observe/rulesets.ts';
@@ -68,10 +69,19 @@ export async function status(world: World, daemon: DaemonStatus | undefined): Pr
     })),
     owners: live.kind === 'refused' ? [] : countOwners(live, native.kind === 'native' ? native.classified : new Map()),
     unreadable,
-    drift: live.kind === 'refused' ? drift : [...drift, ...(await blockedNow(context.host, live, drift))],
+    drift:
+      live.kind === 'refused'
+        ? drift
+        : [...drift, ...(await nativeNow(world, live)), ...(await blockedNow(context.host, live, drift))],
     pausedUntil: paused === undefined ? undefined : new Date(paused.untilMs).toISOString(),
     last: entries.findLast(({ entry }) => entry['event'] === 'pass'),
   };
+}
+
+/** libvirt's nftables table; where it cannot be read, that. */
+async function nativeNow({ context }: World, { networks }: SeenRulesets): Promise<readonly Drift[]> {
+  const { drift, why } = await libvirtNativeDrift(context.host, networks);
+  return why === undefined ? drift : [unreadableDrift('ip', 'ip libvirt_network', why)];
 }
 
 async function latestSnapshot({ context }: World): Promise<StatusResult['snapshot']> {
@@ -88,21 +98,11 @@ async function latestSnapshot({ context }: World): Promise<StatusResult['snapsho
 /** One drift for each family that cannot be read; its rules are nobody's until they can. */
 async function unreadableNow({ context }: World): Promise<readonly Drift[]> {
   const reads = await Promise.all(FAMILIES.map((family) => readFamily(context.host, family)));
-  return reads.flatMap((read) =>
-    read.kind === 'ruleset'
-      ? []
-      : [
-          {
-            kind: 'unreadable',
-            family: read.family,
-            table: '',
-            chain: '',
-            text: '',
-            owner: 'unknown',
-            evidence: read.why,
-          },
-        ],
-  );
+  return reads.flatMap((read) => (read.kind === 'ruleset' ? [] : [unreadableDrift(read.family, '', read.why)]));
+}
+
+function unreadableDrift(family: Family, table: string, evidence: string): Drift {
+  return { kind: 'unreadable', family, table, chain: '', text: '', owner: 'unknown', evidence };
 }
 
 /** What a pass would find now. */

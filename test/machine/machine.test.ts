@@ -330,6 +330,67 @@ describe('libvirt’s own part', () => {
     expect(mind.said()).toEqual([]);
   });
 
+  describe('on the nftables backend', () => {
+    const lost = (rules: number): readonly Drift[] => [
+      drift('foreign-lost', { table: 'ip libvirt_network', chain: 'guest_nat', rules }),
+    ];
+    const asks = (mind: Machine): number => mind.said().filter((line) => line === 'ask-libvirt').length;
+    /** As long as it runs, each pass finds this. */
+    function live(mind: Machine, ms: number, found: () => readonly Drift[]): void {
+      for (const end = mind.nowMs() + ms; mind.nowMs() < end; mind.wait(100)) {
+        if (mind.pass() !== undefined) mind.end({ drift: found() });
+      }
+    }
+
+    it('is asked for a second time when the first rebuild lost a network, and then no more', () => {
+      const mind = machine();
+      mind.hear({ ...FLUSH, deletesTable: true });
+      let asked = 0;
+      live(mind, 10_000, () => {
+        asked += asks(mind);
+        return asked < 2 ? lost(asked === 0 ? 20 : 10) : [];
+      });
+      expect(asked + asks(mind)).toBe(2);
+      expect(mind.pass()).toBeUndefined();
+    });
+
+    it('is asked for three times at most for one wipe, whoever looks later', () => {
+      const mind = machine();
+      mind.hear({ ...FLUSH, deletesTable: true });
+      live(mind, 20_000, () => lost(20));
+      for (let look = 0; look < 10; look++) {
+        mind.event({ kind: 'backstop' });
+        live(mind, 5000, () => lost(20));
+      }
+      expect(asks(mind)).toBe(3);
+      mind.hear({ ...FLUSH, deletesTable: true });
+      live(mind, 20_000, () => lost(20));
+      expect(asks(mind), 'a wipe that is heard is a new one').toBe(3);
+    });
+
+    it('is asked for where the wipe was before the start, when more is missing than a hand deletes', () => {
+      for (const [rules, times] of [
+        [2, 0],
+        [10, 3],
+      ] as const) {
+        const mind = machine();
+        mind.event({ kind: 'look', reason: 'start' });
+        live(mind, 60_000, () => lost(rules));
+        expect(asks(mind)).toBe(times);
+      }
+    });
+
+    it('with copies is left alone', () => {
+      const mind = machine();
+      mind.hear(LIBVIRT_RULE);
+      mind.wait(500);
+      mind.end({ drift: [drift('stale', { table: 'ip libvirt_network', chain: 'guest_nat' })] });
+      mind.wait(60_000);
+      expect(mind.pass()).toBeUndefined();
+      expect(asks(mind)).toBe(0);
+    });
+  });
+
   it('with copies that nobody wrote is put right when it is quiet', () => {
     const mind = machine();
     mind.hear(LIBVIRT_RULE);
