@@ -41,7 +41,7 @@ export interface HypervisorOptions {
   readonly nwfilter?: boolean;
   /**
    * `9` (the default, also `true`): the machine's own libvirt 9.0 of Debian 12. `11`: libvirt 11.3 and all tools of Debian 13
-   * (see debian-13.ts; not its qemu). False: only the machine's tools in namespaces, neither dbus-daemon nor libvirtd.
+   * (see debian-13.ts). False: only the machine's tools in namespaces, neither dbus-daemon nor libvirtd.
    */
   readonly libvirt?: boolean | '9' | '11';
   /** Of libvirt 11; 9 has only `iptables`. Default `iptables`, as in Debian 13. */
