@@ -41,6 +41,7 @@ make_root() {
   DEBIAN_FRONTEND=noninteractive LANG=C.UTF-8 chroot "$new" apt-get install -y -q --no-install-recommends $PACKAGES >> "$log" 2>&1
   # libvirtd waits 30 s for its thread, in vain, in about one of ten restarts (11.3.0); networks and guests do without it.
   rm "$new"/usr/lib/*/libvirt/connection-driver/libvirt_driver_nodedev.so
+  : > "$new/etc/resolv.conf"
   rm -rf "$new"/var/cache/apt/archives/*.deb "$new"/var/lib/apt/lists/*
 }
 

@@ -27,6 +27,9 @@ for path in $LAB_BIND; do
   mount --bind "$path" "$root$path"
 done
 
+# libvirt asks for this name when a guest starts; what no file knows costs 10 s of DNS.
+echo "127.0.1.1 $(uname -n)" >> "$root/etc/hosts"
+
 # A hypervisor that knows nothing of this machine's guests, networks or guard: an autostarted guest of a developer's
 # machine must not be started a second time on the same disk image. The stock network filters are kept.
 mkdir -p /mnt/nwfilter
