@@ -3,7 +3,7 @@
 #   MENDWALL_LAB_CACHE  where it is kept (default /var/cache/mendwall-lab); may be deleted at any time
 # Goals: the real packages from the mirror that apt uses here, signatures checked; made anew when this file changes.
 # Guarantees: a root with the final name is whole (made under another name, then renamed); of several runs at once one
-# makes it and the others wait; no service is started; nothing stays mounted, however it ends.
+# makes it and the others wait; no service is started; what is mounted is gone when it has ended, however it ends.
 # Does not: write into a root that is there, or keep it up to date; install recommended packages.
 set -euo pipefail
 
@@ -21,7 +21,7 @@ mirror() {
   . /etc/os-release
   # shellcheck disable=SC2016 # Not variables of the shell.
   apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' 'Component: main' \
-    | awk -v release="$VERSION_CODENAME" '$1 == release { print $2; exit }'
+    | awk -v release="$VERSION_CODENAME" '$1 == release && uri == "" { uri = $2 } END { print uri }'
 }
 
 # In a mount and pid namespace of its own: what debootstrap mounts and starts ends with it.
@@ -29,7 +29,9 @@ make_root() {
   local new=$1 uri=$2
   mount --make-rprivate /
   say 'debootstrap, the base system'
-  debootstrap --variant=minbase --keyring=/usr/share/keyrings/debian-archive-keyring.gpg trixie "$new" "$uri" > "$log" 2>&1
+  local options=(--variant=minbase --keyring=/usr/share/keyrings/debian-archive-keyring.gpg)
+  case $uri in https:*) options+=(--include=ca-certificates) ;; esac
+  debootstrap "${options[@]}" trixie "$new" "$uri" > "$log" 2>&1
   mountpoint -q "$new/proc" || mount -t proc proc "$new/proc"
   printf '#!/bin/sh\nexit 101\n' > "$new/usr/sbin/policy-rc.d"
   chmod 755 "$new/usr/sbin/policy-rc.d"
@@ -38,8 +40,10 @@ make_root() {
   apt-config dump | grep -E '^Acquire::(https?::|Check-|ForceIP)' > "$new/etc/apt/apt.conf.d/99lab" || true
   say 'apt-get, libvirt and what it needs'
   # shellcheck disable=SC2086 # A list of package names.
-  DEBIAN_FRONTEND=noninteractive LANG=C.UTF-8 chroot "$new" apt-get install -y -q --no-install-recommends $PACKAGES >> "$log" 2>&1
-  # libvirtd waits 30 s for its thread, in vain, in about one of ten restarts (11.3.0); networks and guests do without it.
+  DEBIAN_FRONTEND=noninteractive LANG=C.UTF-8 \
+    chroot "$new" apt-get install -y -q --no-install-recommends $PACKAGES >> "$log" 2>&1
+  # libvirtd 11.3.0 ends 30 s late when it waits for this driver's thread in vain, as in 2 of 8 restarts soon after a start;
+  # networks and guests do without it.
   rm "$new"/usr/lib/*/libvirt/connection-driver/libvirt_driver_nodedev.so
   : > "$new/etc/resolv.conf"
   rm -rf "$new"/var/cache/apt/archives/*.deb "$new"/var/lib/apt/lists/*
@@ -65,9 +69,9 @@ say "making $root, once"
 eval "$(apt-config shell http_proxy Acquire::http::Proxy https_proxy Acquire::https::Proxy)"
 [ -z "${http_proxy:-}" ] || export http_proxy
 [ -z "${https_proxy:-}" ] || export https_proxy
-# The descriptor of the lock is not handed down: a run that was killed must not keep others waiting.
+# The lock goes along: should only this shell be killed, the next run waits until nothing writes into $new any more.
 if ! LAB_SECONDS=$SECONDS unshare --mount --pid --fork --kill-child \
-  bash "${BASH_SOURCE[0]}" inside "$new" "$uri" < /dev/null > /dev/null 9>&-; then
+  bash "${BASH_SOURCE[0]}" inside "$new" "$uri" < /dev/null > /dev/null; then
   say "failed; the end of $new.log:"
   tail -n 20 "$new.log" >&2
   exit 1
