@@ -8,7 +8,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 PACKAGES='libvirt-daemon-system libvirt-clients libvirt-dbus dnsmasq-base dbus qemu-system-x86 iptables nftables
-iproute2 ipset ebtables conntrack inotify-tools busybox procps strace'
+iproute2 ipset ebtables conntrack inotify-tools busybox procps strace debootstrap'
 POLICY=/usr/sbin/policy-rc.d
 KEPT_POLICY=/usr/sbin/policy-rc.d.before-mendwall
 MARK='# mendwall: no service is started while its packages are installed'

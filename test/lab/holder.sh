@@ -1,10 +1,11 @@
 #!/bin/bash
 # Pid 1 of a private hypervisor. Started by namespaces.ts in new net, mount and pid namespaces:
 #   unshare --net --mount --pid --fork --kill-child -- bash holder.sh
-# Builds a root of its own (tmpfs overlay over the machine's /), says `ready PID` (its pid as the machine sees it) and
+# Builds a root of its own (tmpfs overlay over $LAB_ROOT), says `ready PID` (its pid as the machine sees it) and
 # then reads its standard input to the end. The other end of that pipe is the test process: when that one ends, however
 # it ends, the read returns, pid 1 exits, and the kernel takes every process, mount and interface in here with it.
-#   LAB_BIND  blank-separated folders that must be seen inside although they may be other file systems
+#   LAB_ROOT  folder of the system to be seen inside: / for the machine's own, or another one's root (debian-13.sh)
+#   LAB_BIND  blank-separated folders and files that must be seen inside although they may be other file systems
 set -eu
 # The redirection is opened by this bash, in the machine's /proc: so this is the pid of the outer namespace.
 read -r outer_pid _ < /proc/self/stat
@@ -13,7 +14,7 @@ mount --make-rprivate /
 mount -t tmpfs -o size=1g,mode=755 mendwall-lab /mnt
 root=/mnt/root
 mkdir -p /mnt/upper /mnt/work "$root"
-mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work "$root"
+mount -t overlay overlay -o lowerdir="$LAB_ROOT",upperdir=/mnt/upper,workdir=/mnt/work "$root"
 mkdir -p "$root/outer-proc"
 mount --rbind /proc "$root/outer-proc"
 mount -t proc proc "$root/proc"
@@ -21,15 +22,18 @@ mount -t sysfs sysfs "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
-for folder in $LAB_BIND; do
-  mkdir -p "$root$folder"
-  mount --bind "$folder" "$root$folder"
+for path in $LAB_BIND; do
+  if [ -d "$path" ]; then mkdir -p "$root$path"; else mkdir -p "$root${path%/*}" && : >> "$root$path"; fi
+  mount --bind "$path" "$root$path"
 done
+
+# libvirt asks for this name when a guest starts; what no file knows costs 10 s of DNS.
+echo "127.0.1.1 $(uname -n)" >> "$root/etc/hosts"
 
 # A hypervisor that knows nothing of this machine's guests, networks or guard: an autostarted guest of a developer's
 # machine must not be started a second time on the same disk image. The stock network filters are kept.
 mkdir -p /mnt/nwfilter
-cp /etc/libvirt/nwfilter/*.xml /mnt/nwfilter/ 2> /dev/null || echo 'no stock network filters' >&2
+cp "${LAB_ROOT%/}"/etc/libvirt/nwfilter/*.xml /mnt/nwfilter/ 2> /dev/null || echo 'no stock network filters' >&2
 for folder in /etc/libvirt /var/lib/libvirt /var/cache/libvirt /var/log/libvirt /etc/mendwall /var/lib/mendwall; do
   mkdir -p "$root$folder"
   mount -t tmpfs -o mode=755 tmpfs "$root$folder"

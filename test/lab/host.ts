@@ -12,8 +12,16 @@ import { readFileSync, writeFileSync } from 'node:fs';
 
 import type { ExecResult } from '../../src/host/host.ts';
 import { startAgent, type Agent } from './agents.ts';
+import { debian13Root } from './debian-13.ts';
 import { cableBridge, makeGuest, type Guest } from './guests.ts';
-import { emitReloaded, startLibvirt, startLibvirtDbus, type Libvirtd } from './libvirt.ts';
+import {
+  emitReloaded,
+  startLibvirt,
+  startLibvirtDbus,
+  type Backend,
+  type Libvirtd,
+  type LibvirtOptions,
+} from './libvirt.ts';
 import { startNamespaces, type Namespaces } from './namespaces.ts';
 import { DEFAULT_NETWORK, networkXml, type NetworkSpec } from './networks.ts';
 import type { Place } from './place.ts';
@@ -31,8 +39,13 @@ export interface HypervisorOptions {
   readonly networks?: readonly NetworkSpec[];
   /** Defines the filter `lab-l3`, which writes iptables rules when a TCG guest uses it. Default false. */
   readonly nwfilter?: boolean;
-  /** Default true: dbus-daemon and libvirtd run. False: only the namespaces and tools. */
-  readonly libvirt?: boolean;
+  /**
+   * `9` (the default, also `true`): the machine's own libvirt 9.0 of Debian 12. `11`: libvirt 11.3 and all tools of Debian 13
+   * (see debian-13.ts). False: only the machine's tools in namespaces, neither dbus-daemon nor libvirtd.
+   */
+  readonly libvirt?: boolean | '9' | '11';
+  /** Of libvirt 11; 9 has only `iptables`. Default `iptables`, as in Debian 13. */
+  readonly backend?: Backend;
   /** Default true. */
   readonly libvirtDbus?: boolean;
 }
@@ -74,12 +87,14 @@ export interface Hypervisor extends Place {
 
 /** Brings up a private hypervisor; needs root. On any failure everything is taken down again and the cause is thrown. */
 export async function upHypervisor(options: HypervisorOptions): Promise<Hypervisor> {
-  const namespaces = await startNamespaces();
+  const { name, libvirt, backend } = options;
+  if (backend === 'nftables' && libvirt !== '11') throw new Error(`${name}: only libvirt 11 has an nftables backend`);
+  const namespaces = await startNamespaces(libvirt === '11' ? await debian13Root() : '/');
   try {
     return await furnish(namespaces, options);
   } catch (error) {
     await namespaces.close();
-    throw new Error(`hypervisor ${options.name}: ${(error as Error).message}`, { cause: error });
+    throw new Error(`hypervisor ${name}: ${(error as Error).message}`, { cause: error });
   }
 }
 
@@ -90,7 +105,7 @@ async function furnish(namespaces: Namespaces, options: HypervisorOptions): Prom
   const outside = namespaces.place('outside', 'outside');
   const outsideAgent = await startAgent(namespaces, outside, 'outside');
   const libvirtd =
-    options.libvirt === false ? noLibvirtd() : await startLibvirt(namespaces, place, options.libvirtDbus ?? true);
+    options.libvirt === false ? noLibvirtd() : await startLibvirt(namespaces, place, libvirtOptions(options));
   const guests: Guest[] = [];
   const hypervisor: Hypervisor = {
     ...place,
@@ -134,6 +149,10 @@ async function furnish(namespaces: Namespaces, options: HypervisorOptions): Prom
   }
   if (options.nwfilter) await defineLabFilter(place);
   return hypervisor;
+}
+
+function libvirtOptions({ libvirt, backend, libvirtDbus }: HypervisorOptions): LibvirtOptions {
+  return { dbusApi: libvirtDbus ?? true, backend: libvirt === '11' ? (backend ?? 'iptables') : undefined };
 }
 
 async function defineNetwork(place: Place, network: NetworkSpec): Promise<void> {

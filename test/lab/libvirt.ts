@@ -27,6 +27,9 @@ log_filters="1:util.firewall 1:network 1:util.hook 3:*"
 log_outputs="1:file:${LOG_FILE}"
 `;
 
+/** Where libvirt's network driver writes its rules; 9.0 knows only `iptables`. */
+export type Backend = 'iptables' | 'nftables';
+
 /** The real libvirtd. Every operation resolves when it is complete: after a start libvirtd answers, its rules written. */
 export interface Libvirtd {
   start(): Promise<void>;
@@ -77,17 +80,41 @@ export function libvirtdIn(namespaces: Namespaces, hypervisor: Place): Libvirtd 
   };
 }
 
+export interface LibvirtOptions {
+  readonly dbusApi: boolean;
+  /** Undefined: nothing is said to libvirt, as 9.0 has no such option. */
+  readonly backend: Backend | undefined;
+}
+
 /** Writes libvirt's configuration and starts bus, libvirtd and, if wanted, libvirt-dbus. */
-export async function startLibvirt(namespaces: Namespaces, hypervisor: Place, withDbusApi: boolean): Promise<Libvirtd> {
+export async function startLibvirt(
+  namespaces: Namespaces,
+  hypervisor: Place,
+  { dbusApi, backend }: LibvirtOptions,
+): Promise<Libvirtd> {
   await hypervisor.sh('cat > /etc/libvirt/qemu.conf', { input: QEMU_CONF });
   await hypervisor.sh('cat > /etc/libvirt/libvirtd.conf', { input: LIBVIRTD_CONF });
+  if (backend !== undefined) await chooseBackend(hypervisor, backend);
   await hypervisor.sh(
     'dbus-uuidgen --ensure; dbus-daemon --system --fork --nopidfile --nosyslog </dev/null >/dev/null 2>&1',
   );
   const libvirtd = libvirtdIn(namespaces, hypervisor);
   await libvirtd.start();
-  if (withDbusApi) await startLibvirtDbus(hypervisor);
+  if (dbusApi) await startLibvirtDbus(hypervisor);
   return libvirtd;
+}
+
+/**
+ * With the nftables backend libvirt 11 mends the checksums of DHCP with a tc action, and refuses to start a network where
+ * the kernel has no such action (measured). Guests here are namespaces, whose checksums need no mending: there the one
+ * command is swallowed.
+ */
+async function chooseBackend(hypervisor: Place, backend: Backend): Promise<void> {
+  await hypervisor.sh(`
+    echo 'firewall_backend = "${backend}"' > /etc/libvirt/network.conf
+    if tc actions add action csum udp index 1 2>/dev/null; then tc actions del action csum index 1; exit; fi
+    printf '#!/bin/sh\ncase "$*" in *"action csum"*) exit 0 ;; esac\nexec /usr/sbin/tc "$@"\n' > /usr/local/sbin/tc
+    chmod 755 /usr/local/sbin/tc`);
 }
 
 /**

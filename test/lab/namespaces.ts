@@ -33,14 +33,17 @@ export interface Namespaces {
   close(): Promise<void>;
 }
 
-/** Starts the namespaces. Needs root. Throws what holder.sh said when it did not get ready. */
-export async function startNamespaces(): Promise<Namespaces> {
+/**
+ * Starts the namespaces over the system in `root`, by default the machine's own. Needs root. Throws what holder.sh said
+ * when it did not get ready.
+ */
+export async function startNamespaces(root = '/'): Promise<Namespaces> {
   const flags = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--', 'bash', join(HERE, 'holder.sh')];
-  const folders = [REPOSITORY, ...nodeFolders()];
+  const paths = [REPOSITORY, ...nodePaths(root)];
   const child = spawn('unshare', flags, {
     cwd: '/',
     stdio: ['pipe', 'pipe', 'pipe'],
-    env: { ...ENVIRONMENT, LAB_BIND: folders.join(' ') },
+    env: { ...ENVIRONMENT, LAB_ROOT: root, LAB_BIND: paths.join(' ') },
   });
   const pid = await readyPid(child);
   return {
@@ -51,10 +54,11 @@ export async function startNamespaces(): Promise<Namespaces> {
   };
 }
 
-/** Node's own folder, when it does not come with the machine's root file system as /usr does. */
-function nodeFolders(): string[] {
+/** Node's own folder, when it does not come with the root file system as /usr does; from /usr only the program. */
+function nodePaths(root: string): string[] {
   const folder = dirname(dirname(process.execPath));
-  return folder.startsWith('/usr') ? [] : [folder];
+  if (!folder.startsWith('/usr')) return [folder];
+  return root === '/' ? [] : [process.execPath];
 }
 
 async function readyPid(child: ChildProcess): Promise<number> {

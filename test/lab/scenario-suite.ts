@@ -39,13 +39,17 @@ export async function writeConfig(hypervisor: Hypervisor, text: string): Promise
   );
 }
 
+/** Which hypervisor the scenarios run on. */
+type Variant = Pick<HypervisorOptions, 'libvirt' | 'backend'>;
+
 /** Declares the tests of one engine. */
-export function describeScenarios(engine: Engine): void {
-  describe.each(Array.from({ length: TIMES }, (_, round) => round + 1))(`iptables-${engine}, round %i`, (round) => {
+export function describeScenarios(engine: Engine, variant: Variant = {}): void {
+  const name = `iptables-${engine}, libvirt ${variant.libvirt ?? '9'}`;
+  describe.each(Array.from({ length: TIMES }, (_, round) => round + 1))(`${name}, round %i`, (round) => {
     describe('each deed ends as it must', () => {
       let stage: Stage;
       const figures: Figures[] = [];
-      beforeAll(async () => void (stage = await upStage(engine)));
+      beforeAll(async () => void (stage = await upStage(engine, variant)));
       afterAll(async () => {
         print(figures);
         await stage.hypervisor.down();
@@ -62,8 +66,8 @@ export function describeScenarios(engine: Engine): void {
 
     it(`a random sequence of ${SEQUENCE_LENGTH} deeds ends as it must after each of them`, async () => {
       const seed = SEED + round - 1;
-      console.info(`random sequence on iptables-${engine}: SEED=${seed}`);
-      const stage = await upStage(engine);
+      console.info(`random sequence on ${name}: SEED=${seed}`);
+      const stage = await upStage(engine, variant);
       try {
         await runSequence(stage, engine, seed);
         await expectLibvirtSound(stage);
