@@ -3,7 +3,7 @@
 import type { Classified, ClassifiedTable } from '../classify/classify.ts';
 import { missingFrom, sameSequence } from '../ruleset/multiset.ts';
 import type { NftFamily } from '../ruleset/nft/types.ts';
-import type { Family, TableName } from '../ruleset/types.ts';
+import { type Family, type TableName, TABLES } from '../ruleset/types.ts';
 import { type OwnerId, ruleTexts, type UserPart, type UserTable } from '../ruleset/user-part.ts';
 import { liveOrder, type TargetChain, type TargetTable } from './merge.ts';
 import type { LiveOrder } from './place.ts';
@@ -40,8 +40,9 @@ export interface Drift {
   readonly rules?: number;
 }
 
-/** About a native table, which is written with its family: `ip libvirt_network`. mendwall never writes there. */
-export const isNative = ({ table }: Pick<Drift, 'table'>): boolean => table.includes(' ');
+/** About a native nft table: of a family that iptables has not, or of a name that it has not. */
+export const isNative = ({ family, table }: Pick<Drift, 'family' | 'table'>): boolean =>
+  (family !== 'ip' && family !== 'ip6') || !TABLES.includes(table);
 
 /** What stands differently in `wish` than in the snapshot: the user's own changes that are not adopted yet. */
 export function pendingBetween(snapshot: UserPart, wish: UserPart): Drift[] {

@@ -50,7 +50,7 @@ function leavesBehind(family: Family, { network }: RemovalRecord, first: Claimed
 const drift = (family: Family, { chain, rule }: ClaimedNftRule, evidence: string, rules: number): Drift => ({
   kind: 'stale',
   family,
-  table: `${family} ${LIBVIRT_TABLE}`,
+  table: LIBVIRT_TABLE,
   chain,
   text: canonicalRule(rule.text),
   owner: 'libvirt',

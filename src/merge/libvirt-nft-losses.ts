@@ -72,7 +72,7 @@ function nftNetworks({ networks = [], records }: NativeView, rules: readonly Cla
 const REMEDY = "only libvirt can put it back (a restart of libvirtd, or firewalld's Reloaded)";
 
 function driftIn(family: Family, chain: string, rest: Pick<Drift, 'kind' | 'text' | 'evidence' | 'rules'>): Drift {
-  return { ...rest, family, table: `${family} ${LIBVIRT_TABLE}`, chain, owner: 'libvirt' };
+  return { ...rest, family, table: LIBVIRT_TABLE, chain, owner: 'libvirt' };
 }
 
 function tableLost(family: Family, networks: readonly Network[]): Drift {

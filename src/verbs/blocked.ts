@@ -95,7 +95,7 @@ function forwardDrift(forward: RefusedForward): BlockedDrift {
 function isOwnLoss({ baseChain, packet }: Blocked, drift: readonly Drift[]): boolean {
   const isSaid = ({ kind, family, owner, table }: Drift): boolean =>
     family === packet.family &&
-    !isNative({ table }) &&
+    !isNative({ family, table }) &&
     (kind === 'displaced' || ((kind === 'foreign-lost' || kind === 'foreign-unhooked') && owner === 'libvirt'));
   return baseChain.engine === 'iptables' && drift.some(isSaid);
 }

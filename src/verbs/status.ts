@@ -81,7 +81,7 @@ export async function status(world: World, daemon: DaemonStatus | undefined): Pr
 /** libvirt's nftables table; where it cannot be read, that. */
 async function nativeNow({ context }: World, { networks }: SeenRulesets): Promise<readonly Drift[]> {
   const { drift, why } = await libvirtNativeDrift(context.host, networks);
-  return why === undefined ? drift : [unreadableDrift('ip', 'ip libvirt_network', why)];
+  return why === undefined ? drift : [unreadableDrift('ip', 'libvirt_network', why)];
 }
 
 async function latestSnapshot({ context }: World): Promise<StatusResult['snapshot']> {

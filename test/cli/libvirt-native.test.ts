@@ -72,7 +72,7 @@ describe('status of a host with the nftables backend', () => {
 
   it('does not take a table that cannot be read for an empty one', async () => {
     refusal = 'Operation not permitted (you must be root)\n';
-    expect(await native()).toMatchObject([{ kind: 'unreadable', table: 'ip libvirt_network' }]);
+    expect(await native()).toMatchObject([{ kind: 'unreadable', table: 'libvirt_network' }]);
   });
 
   it('names a port forward that libvirt refuses, and that alone is no failure', async () => {

@@ -332,7 +332,7 @@ describe('libvirt’s own part', () => {
 
   describe('on the nftables backend', () => {
     const lost = (rules: number): readonly Drift[] => [
-      drift('foreign-lost', { table: 'ip libvirt_network', chain: 'guest_nat', rules }),
+      drift('foreign-lost', { table: 'libvirt_network', chain: 'guest_nat', rules }),
     ];
     const asks = (mind: Machine): number => mind.said().filter((line) => line === 'ask-libvirt').length;
     /** As long as it runs, each pass finds this. */
@@ -384,7 +384,7 @@ describe('libvirt’s own part', () => {
       const mind = machine();
       mind.hear(LIBVIRT_RULE);
       mind.wait(500);
-      mind.end({ drift: [drift('stale', { table: 'ip libvirt_network', chain: 'guest_nat' })] });
+      mind.end({ drift: [drift('stale', { table: 'libvirt_network', chain: 'guest_nat' })] });
       mind.wait(60_000);
       expect(mind.pass()).toBeUndefined();
       expect(asks(mind)).toBe(0);

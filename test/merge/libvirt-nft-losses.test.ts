@@ -101,7 +101,7 @@ describe('what is missing', () => {
       {
         kind: 'foreign-lost',
         family: 'ip',
-        table: 'ip libvirt_network',
+        table: 'libvirt_network',
         chain: 'guest_nat',
         text: 'ip saddr 192.168.129.0/24 ip daddr 224.0.0.0/24 counter return',
         owner: 'libvirt',
@@ -264,7 +264,7 @@ describe('a rule of the user’s below libvirt’s reject', () => {
       {
         kind: 'shadowed',
         family: 'ip',
-        table: 'ip libvirt_network',
+        table: 'libvirt_network',
         chain: 'guest_input',
         text,
         owner: 'user',
