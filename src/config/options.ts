@@ -40,6 +40,12 @@ export const OPTIONS: readonly Option[] = [
     initial: 'adopt',
     about: 'a whole ruleset was loaded: adopt it as the new snapshot, or put the snapshot back',
   },
+  {
+    key: 'user.pin_drops',
+    type: BOOLEAN,
+    initial: false,
+    about: 'in merge mode, hold your drops above the first neighbour a second time in an nft table of our own',
+  },
   { key: 'libvirt.repair', type: BOOLEAN, initial: true, about: "put libvirt's own rules back after a wipe" },
   {
     key: 'libvirt.fix_conntrack',

@@ -3,6 +3,7 @@
 import type { GuardEvent } from '../events/types.ts';
 import { isLibvirts, ownerOfChain } from '../owners/index.ts';
 import { SENTINEL } from '../owners/mendwall.ts';
+import { PIN_TABLE } from '../plan/pin-text.ts';
 import type { PassContext } from '../pass/types.ts';
 
 /**
@@ -11,8 +12,12 @@ import type { PassContext } from '../pass/types.ts';
  * their commit tells.
  */
 export function isOwn({ ownSentinels }: PassContext, event: GuardEvent): boolean {
-  if (event.kind === 'touched') return event.chain !== undefined && SENTINEL.test(event.chain);
-  if (event.kind !== 'commit' || event.commit.changes.some((change) => change.deletesTable)) return false;
+  if (event.kind === 'touched') {
+    // Whose commit it is that touches our own table is known when it is done.
+    return event.table === PIN_TABLE || (event.chain !== undefined && SENTINEL.test(event.chain));
+  }
+  if (event.kind !== 'commit') return false;
+  if (event.commit.changes.some((change) => change.deletesTable && change.table !== PIN_TABLE)) return false;
   const heard = event.commit.changes
     .flatMap((change) => change.chainsAdded)
     .filter((chain) => ownSentinels.delete(chain));

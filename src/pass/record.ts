@@ -3,6 +3,7 @@
 import { HostError } from '../host/host.ts';
 import type { Ending } from './ending.ts';
 import { outcomeOf } from './outcome.ts';
+import { pinDrops } from './pin.ts';
 import { droppedBetween, lostAfter, remember } from './remember.ts';
 import type { Outcome, PassContext, PassRequest } from './types.ts';
 
@@ -12,6 +13,8 @@ export async function record(context: PassContext, request: PassRequest, ending:
   const lost = lostAfter(context, request, ending);
   const adopted = ending.kind === 'seen' ? await remember(context, request, ending, lost) : undefined;
   const dropped = adopted === undefined ? [] : droppedBetween(before, context.memory.snapshot);
+  if (request.burstOver && request.mode === 'merge' && !request.dryRun)
+    await pinDrops(context, context.memory.wish, ending.kind === 'seen' ? ending.seen : undefined);
   const outcome = outcomeOf(context, request, ending, { adopted, dropped, lost });
   if (isWorthALine(outcome, request)) await journalLine(context, outcome);
   return outcome;
