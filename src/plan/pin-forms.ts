@@ -24,7 +24,8 @@ export type PinForm =
 /** A device, or the beginning of its name with `+`. Alone, `+` is all devices: iptables-save does not print it. */
 const DEVICE = String.raw`(?:! )?-[io] \w[\w.:@-]*\+?`;
 const PORTS = String.raw`(?: (?:! )?--[sd]port \d+(?::\d+)?)`;
-const FLAGS = ' --tcp-flags (?!ALL|NONE)[A-Z,]+ (?!ALL|NONE)[A-Z,]+';
+/** Of one flag alone the translation cannot be loaded (nft 1.0.6: `tcp flags rst / rst`). */
+const FLAGS = ' --tcp-flags [A-Z]+(?:,[A-Z]+)+ (?!NONE)[A-Z,]+';
 const STATES = '(?:INVALID|NEW|RELATED|ESTABLISHED|UNTRACKED)';
 /** `! ` is left out where nft's words for it were not measured. */
 const COMMON: readonly string[] = [

@@ -70,6 +70,8 @@ describe('a rule', () => {
     ['-j SET --add-set bad src', 'ip'],
     ['-p tcp -m tcp -j DROP', 'ip'],
     ['-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j DROP', 'ip'],
+    ['-p tcp -m tcp --tcp-flags RST RST -j DROP', 'ip'],
+    ['-p tcp -m tcp --tcp-flags FIN,SYN NONE -j DROP', 'ip'],
     ['-p udp -m multiport ! --dports 1,2 -j DROP', 'ip'],
     ['-p udp -m multiport --ports 1,2 -j DROP', 'ip'],
     ['-p udp -m multiport --dports 53,50:60 -j DROP', 'ip'],
