@@ -114,7 +114,9 @@ async function write(context: Context, wanted: readonly Wanted[], plans: string)
   if (refused !== undefined) await writePins(host, pinText(FAMILIES.map(emptyPlan), mark));
   const runs = wanted.flatMap(({ plan }) => plan.runs);
   const stands = wanted.some(({ plan }) => plan.chains.length > 0);
-  pins.written = { plans, listing: await standingPins(host) };
+  const listing = await standingPins(host);
+  // Somebody was there in between: the next pass writes again.
+  pins.written = refused === undefined && stands && !listing.includes(mark) ? undefined : { plans, listing };
   pins.report = { kind: refused !== undefined ? 'failed' : stands ? 'pinned' : 'none', why: refused, runs };
   tell(context);
   return pins.report;
