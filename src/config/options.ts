@@ -44,7 +44,8 @@ export const OPTIONS: readonly Option[] = [
     key: 'user.pin_drops',
     type: BOOLEAN,
     initial: false,
-    about: 'in merge mode, hold your drops above the first neighbour a second time in an nft table of our own',
+    about:
+      'in merge mode, hold your drops a second time, in nft tables of our own; LOG rules do not see what these drop',
   },
   { key: 'libvirt.repair', type: BOOLEAN, initial: true, about: "put libvirt's own rules back after a wipe" },
   {
