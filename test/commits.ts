@@ -47,6 +47,7 @@ export function commit(act: Act): Commit {
         chainsDeleted: act.chainsDeleted ?? [],
       },
     ],
+    native: [],
     elsewhere: false,
   };
 }

@@ -3,7 +3,7 @@
 // chain at each line: 1 million). No part of a line is kept alive, only copies of names.
 
 import { FAMILIES, TABLES, type Family, type TableName } from '../ruleset/types.ts';
-import type { TableChange } from './types.ts';
+import type { Commit, TableChange } from './types.ts';
 
 const NATIVE_FAMILIES: readonly string[] = ['inet', 'arp', 'bridge', 'netdev'];
 
@@ -34,7 +34,7 @@ export interface Transaction {
   /** One line that does not begin with `#`. Lines that are no change (`trace id ...`, the rest of a comment) are passed over. */
   line(text: string): void;
   /** What it did, at its generation line. `elsewhere` as in Commit. */
-  finish(): { readonly changes: readonly TableChange[]; readonly elsewhere: boolean };
+  finish(): Pick<Commit, 'changes' | 'native' | 'elsewhere'>;
 }
 
 /** An empty transaction; the next one needs a new one. */
@@ -85,6 +85,7 @@ export function createTransaction(touched: Touched): Transaction {
 
   const finish: Transaction['finish'] = () => ({
     changes: [...open.values()].map(closedChange),
+    native: [],
     // A transaction without a line of ours did something that nft has no words for.
     elsewhere: elsewhere || open.size === 0,
   });

@@ -1,5 +1,6 @@
 // What happened. Events are hints (law 8): each one only says "look now", with what is known of the author.
 
+import type { NftFamily } from '../ruleset/nft/types.ts';
 import type { Family, TableName } from '../ruleset/types.ts';
 
 /** A process as far as /proc could be read at event time. What could not be read is undefined, never guessed. */
@@ -16,9 +17,7 @@ export interface Author {
 }
 
 /** What one kernel transaction (generation) did to one table. From `nft monitor`. */
-export interface TableChange {
-  readonly family: Family;
-  readonly table: TableName;
+interface Changes {
   readonly deletesTable: boolean;
   readonly addsTable: boolean;
   readonly rulesAdded: number;
@@ -30,12 +29,31 @@ export interface TableChange {
   readonly chainsDeleted: readonly string[];
 }
 
+/** A table that iptables keeps its rules in, by its name. */
+export interface TableChange extends Changes {
+  readonly family: Family;
+  readonly table: TableName;
+}
+
+/** Any other table: of a family other than ip and ip6, or of another name. */
+export interface NativeChange extends Changes {
+  readonly family: NftFamily;
+  /** `inet filter`, as `tableKey` has it. */
+  readonly table: string;
+  /** Sets, maps, flowtables and stateful objects (counters, helpers ...) that were added or deleted. */
+  readonly objectsChanged: number;
+  /** Of sets and maps, added or deleted. */
+  readonly elementsChanged: number;
+}
+
 /** One kernel commit. */
 export interface Commit {
   readonly generation: number;
   readonly author: Author;
+  /** Of the tables that iptables keeps its rules in. */
   readonly changes: readonly TableChange[];
-  /** True when it touched a native table or a family other than ip and ip6. */
+  readonly native: readonly NativeChange[];
+  /** True when it touched anything that iptables has no words for: a native table, or a set beside the rules of its own. */
   readonly elsewhere: boolean;
 }
 

@@ -3,6 +3,7 @@
 
 import type { Author, Commit, TableChange } from '../events/types.ts';
 import { type ChangeSummary, NO_CHANGE } from '../merge/decide.ts';
+import type { NativeSummary } from '../merge/native-summary.ts';
 import { loaderOf, neighbourOf } from '../observe/author-kind.ts';
 import { isLibvirts, isNeighbourChain, ownerOfChain } from '../owners/index.ts';
 import type { Family, TableName } from '../ruleset/types.ts';
@@ -15,6 +16,8 @@ export interface Burst {
   readonly quietFromMs: number;
   readonly commits: number;
   readonly tables: ReadonlyMap<TableKey, ChangeSummary>;
+  /** Native tables that are nobody's by their name, by key: `inet filter`. */
+  readonly native: ReadonlyMap<string, NativeSummary>;
   /** Who changed the user's chains or whole tables, last first, at most 8. */
   readonly authors: readonly Author[];
   /** libvirt wrote in this burst: its process was seen, or only its chains changed. */
@@ -42,6 +45,7 @@ export function openBurst(nowMs: number): Burst {
     quietFromMs: nowMs,
     commits: 0,
     tables: new Map(),
+    native: new Map(),
     authors: [],
     libvirt: undefined,
     libvirtAuthor: undefined,

@@ -2,6 +2,7 @@
 
 import type { Classified, ClassifiedTable } from '../classify/classify.ts';
 import { missingFrom, sameSequence } from '../ruleset/multiset.ts';
+import type { NftFamily } from '../ruleset/nft/types.ts';
 import type { Family, TableName } from '../ruleset/types.ts';
 import { type OwnerId, ruleTexts, type UserPart, type UserTable } from '../ruleset/user-part.ts';
 import { liveOrder, type TargetChain, type TargetTable } from './merge.ts';
@@ -27,7 +28,8 @@ export type DriftKind = (typeof DRIFT_KINDS)[number];
 
 export interface Drift {
   readonly kind: DriftKind;
-  readonly family: Family;
+  /** `ip` and `ip6` for iptables' tables; a native table's own family. */
+  readonly family: NftFamily;
   readonly table: TableName;
   readonly chain: string;
   /** The rule (or chain, or policy) it is about, in native syntax; may be empty. */

@@ -19,6 +19,7 @@ import { lxcNet } from './lxc-net.ts';
 import { lxd } from './lxd.ts';
 import { mendwall } from './mendwall.ts';
 import { miniupnpd } from './miniupnpd.ts';
+import { nativeTableOwners } from './native-tables.ts';
 import { opennebula } from './opennebula.ts';
 import { openstackNeutron } from './openstack-neutron.ts';
 import { openstackNova } from './openstack-nova.ts';
@@ -75,6 +76,7 @@ export const OWNERS: readonly OwnerTraits[] = [...OWNERS_FIRST, ...NEIGHBOURS];
 let neighbours: readonly Neighbour[] = NEIGHBOURS;
 let claims = neighbourClaims(NEIGHBOURS);
 let byId = idsOf(NEIGHBOURS);
+let tableOwners = nativeTableOwners(NEIGHBOURS);
 
 function idsOf(list: readonly Neighbour[]): ReadonlyMap<OwnerId, OwnerTraits> {
   return new Map([...OWNERS_FIRST, ...list].map((owner) => [owner.id, owner]));
@@ -88,6 +90,7 @@ export function useConfiguredOwners(configured: readonly Neighbour[]): void {
   neighbours = [...configured, ...NEIGHBOURS];
   claims = neighbourClaims(neighbours);
   byId = idsOf(neighbours);
+  tableOwners = nativeTableOwners(neighbours);
 }
 
 /** Everybody's claims on one table. */
@@ -117,6 +120,11 @@ export function isLibvirts(id: OwnerId | undefined): boolean {
 export function ownerOfChain(name: string): OwnerId | undefined {
   if (isLibvirtChain(name)) return libvirt.id;
   return isNwfilterChain(name) ? libvirtNwfilter.id : claims.ownerOfChain(name);
+}
+
+/** Whose native table (`inet filter`) this is by its name alone; undefined: the user's. */
+export function ownerOfNativeTable(key: string): OwnerId | undefined {
+  return tableOwners(key);
 }
 
 /** True for a chain that a neighbour keeps for itself. */

@@ -2,6 +2,7 @@
 
 import type { ChangeSummary, DecisionKind } from '../merge/decide.ts';
 import type { Drift } from '../merge/drift.ts';
+import type { NativeSummary } from '../merge/native-summary.ts';
 import type { Host } from '../host/host.ts';
 import type { EngineReader } from '../observe/engine.ts';
 import type { RuleCounters } from './counters.ts';
@@ -53,6 +54,8 @@ export interface PassRequest {
   readonly scope: readonly { readonly family: Family; readonly table: TableName }[] | undefined;
   /** What events say, per family; undefined: no events. */
   readonly summaries: ((family: Family) => ReadonlyMap<TableName, ChangeSummary>) | undefined;
+  /** The same of native tables, by key (`inet filter`); undefined: no events. */
+  readonly native?: ReadonlyMap<string, NativeSummary> | undefined;
   readonly burstOver: boolean;
   /** The burst has lasted for its cap: it is judged although somebody still writes. */
   readonly capped?: boolean;

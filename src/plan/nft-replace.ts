@@ -1,7 +1,8 @@
 // Native tables as one input for `nft -f`: all that differ are replaced in one transaction, nothing else is touched.
 // Guarantees: never `flush ruleset`; a table that is as wanted is left out; of a table that cannot be loaded back nothing
-// is written, it is `refused` with the reasons.
-// Does not: delete tables that are not wanted, or check with nft (apply does).
+// is written, it is `refused` with the reasons. The input fails as a whole when a table that was missing has been made
+// meanwhile, or one that stood has been made anew (`create`, and the handle where the listing has it).
+// Does not: delete tables that nobody named, or check with nft (apply does).
 
 import { elementsOf } from '../ruleset/nft/elements.ts';
 import { formatDuration, parseDuration } from '../ruleset/nft/duration.ts';
@@ -29,13 +30,15 @@ export type NftRefusal =
 export interface ReplaceOptions {
   /** Time since the wanted tables were listed, in ms: elements with a timeout have that much less left. Default 0. */
   readonly ageMs?: number;
+  /** `FAMILY NAME` of live tables that are to go. */
+  readonly remove?: readonly string[];
 }
 
 /** The input that turns `live` into `wanted` for the tables that are wanted. */
 export function renderReplacement(
   wanted: readonly NftTable[],
   live: readonly NftTable[],
-  { ageMs = 0 }: ReplaceOptions = {},
+  { ageMs = 0, remove = [] }: ReplaceOptions = {},
 ): NftReplacement {
   const now = new Map(live.map((table) => [tableKey(table), table]));
   const blocks: string[] = [];
@@ -48,7 +51,16 @@ export function renderReplacement(
     const refusal = refusalOf(table, before, key);
     if (refusal !== undefined) refused.push(refusal);
     else {
-      blocks.push(renderTable(table, key, ageMs));
+      blocks.push(renderTable(table, key, before, ageMs));
+      replaced.push(key);
+    }
+  }
+  for (const key of remove) {
+    const before = now.get(key);
+    if (before === undefined) continue;
+    if (isOwned(before)) refused.push({ kind: 'owned', table: key, progname: before.progname });
+    else {
+      blocks.push(renderDeletion(before));
       replaced.push(key);
     }
   }
@@ -63,15 +75,21 @@ function refusalOf(table: NftTable, before: NftTable | undefined, key: string): 
   return lines.length === 0 ? undefined : { kind: 'unloadable', table: key, lines };
 }
 
-/** `add` first, so that `delete` never fails for want of the table: whether it is there may change until the commit. */
-function renderTable(table: NftTable, key: string, ageMs: number): string {
+function renderTable(table: NftTable, key: string, before: NftTable | undefined, ageMs: number): string {
   const parts = table.parts.map((part) => {
     if ('source' in part) return part.source;
     return part.kind === 'set' ? renderSet(part, ageMs) : printNftObject(part);
   });
   const tail = table.tail.endsWith('\n') ? table.tail : `${table.tail}\n`;
-  return `add table ${key}\ndelete table ${key}\n${table.head}${parts.join('')}${tail}`;
+  const first = before === undefined ? `create table ${key}\n` : renderDeletion(before);
+  return `${first}${table.head}${parts.join('')}${tail}`;
 }
+
+/** `delete table inet handle 3` fails once another table has the name. */
+const renderDeletion = (table: NftTable): string =>
+  table.handle === undefined
+    ? `delete table ${tableKey(table)}\n`
+    : `delete table ${table.family} handle ${table.handle}\n`;
 
 /** The set's text, with the time its elements have left now. Without such elements the text stays as it is. */
 function renderSet(set: NftSet, ageMs: number): string {

@@ -181,7 +181,8 @@ function announce(
   const changes: TableChange[] = parts.flatMap(([family, effects]) => tableChanges(family, effects));
   const body = parts.flatMap(([family, effects]) => monitorLines(family, effects));
   const lines = [...body, `# new generation ${generation} by process ${author.pid} (${author.comm})`];
-  for (const listener of [...commits]) listener({ commit: { generation, author, changes, elsewhere }, lines });
+  for (const listener of [...commits])
+    listener({ commit: { generation, author, changes, native: [], elsewhere }, lines });
 }
 
 /** The kernel keeps 15 characters of a program's name. */

@@ -11,9 +11,9 @@ const B = 'table ip b {\n\tchain c {\n\t\tdrop\n\t}\n}\n';
 const tables = (text: string): readonly NftTable[] => parseNft(text).tables;
 
 describe('a replacement', () => {
-  it('is one input with the tables that differ, each added, deleted and written anew', () => {
+  it('is one input with the tables that differ: created, or deleted and written anew', () => {
     const { input, replaced, refused } = renderReplacement(tables(A + B), tables(B.replace('drop', 'accept')));
-    expect(input).toBe(`add table inet a\ndelete table inet a\n${A}add table ip b\ndelete table ip b\n${B}`);
+    expect(input).toBe(`create table inet a\n${A}delete table ip b\n${B}`);
     expect({ replaced, refused }).toEqual({ replaced: ['inet a', 'ip b'], refused: [] });
   });
 
@@ -21,7 +21,14 @@ describe('a replacement', () => {
     const live = tables(A.replace('packets 3', 'packets 9') + B + 'table arp z {\n}\n');
     expect(renderReplacement(tables(A + B), live)).toEqual({ input: '', replaced: [], refused: [] });
     const { input } = renderReplacement(tables(A + B), tables('table arp z {\n}\n' + A));
-    expect(input).toBe(`add table ip b\ndelete table ip b\n${B}`);
+    expect(input).toBe(`create table ip b\n${B}`);
+  });
+
+  it('deletes by handle what stands, and what is to go, where the listing has handles', () => {
+    const live = tables(B.replace('drop', 'accept').replace('{', '{ # handle 7') + A.replace('{', '{ # handle 3'));
+    const { input, replaced } = renderReplacement(tables(B), live, { remove: ['inet a', 'inet none'] });
+    expect(input).toBe(`delete table ip handle 7\n${B}delete table inet handle 3\n`);
+    expect(replaced).toEqual(['ip b', 'inet a']);
   });
 
   it('never flushes the ruleset', () => {

@@ -1,0 +1,72 @@
+// Whose each native nft table is, and whose chains stand in the user's. Pure.
+// A table is an owner's by its name, else the user's. In a user's table a chain of a neighbour's name is that neighbour's
+// (miniupnpd keeps its chains in `inet filter`): its rules come and go as the neighbour wants, only the empty chain belongs
+// to the user's part, since a jump of the user's leads there.
+
+import { ownerOfChain, ownerOfNativeTable } from '../owners/index.ts';
+import { mapObjects, type NativePart, withoutDynamicElements, withoutHandles } from '../ruleset/nft/native-part.ts';
+import { chainsOf, type NftChain, type NftTable, tableKey } from '../ruleset/nft/types.ts';
+import { type Unloadable, unloadableIn } from '../ruleset/nft/unloadable.ts';
+import { type OwnerId, USER } from '../ruleset/user-part.ts';
+
+export interface ClassifiedNativeTable {
+  readonly key: string;
+  /** As listed. */
+  readonly table: NftTable;
+  readonly owner: OwnerId;
+  readonly evidence: string;
+  /** In a user's table: chains that a neighbour keeps for itself. */
+  readonly strangers: ReadonlyMap<string, OwnerId>;
+  /** In a user's table: what `nft -f` could not load back, so that the table is never written. */
+  readonly unloadable: readonly Unloadable[];
+}
+
+/** By `FAMILY NAME`, in listed order. */
+export type ClassifiedNative = ReadonlyMap<string, ClassifiedNativeTable>;
+
+export function classifyNative(tables: readonly NftTable[]): ClassifiedNative {
+  return new Map(tables.map((table) => [tableKey(table), classifyTable(table)]));
+}
+
+function classifyTable(table: NftTable): ClassifiedNativeTable {
+  const key = tableKey(table);
+  const owner = ownerOfNativeTable(key) ?? USER;
+  const isUsers = owner === USER;
+  return {
+    key,
+    table,
+    owner,
+    evidence: isUsers ? 'no neighbour claims the table' : `table ${key}`,
+    strangers: isUsers ? strangersIn(table) : new Map(),
+    unloadable: isUsers ? unloadableIn(table) : [],
+  };
+}
+
+function strangersIn(table: NftTable): Map<string, OwnerId> {
+  return new Map(
+    chainsOf(table).flatMap(({ name, base }): [string, OwnerId][] => {
+      const owner = base === undefined ? ownerOfChain(name) : undefined;
+      return owner === undefined ? [] : [[name, owner]];
+    }),
+  );
+}
+
+/** The user's part of what stands: the user's tables without what packets and neighbours put there. */
+export function userNativeOf(classified: ClassifiedNative): NativePart {
+  const users = [...classified.values()].filter(({ owner, unloadable }) => owner === USER && unloadable.length === 0);
+  return new Map(users.map((each) => [each.key, userView(each)]));
+}
+
+function userView({ table, strangers }: ClassifiedNativeTable): NftTable {
+  const own = withoutDynamicElements(withoutHandles(table));
+  if (strangers.size === 0) return own;
+  return mapObjects(own, (object) =>
+    object.kind === 'chain' && strangers.has(object.name) ? withoutRules(object) : object,
+  );
+}
+
+const withoutRules = (chain: NftChain): NftChain => ({
+  ...chain,
+  rules: [],
+  parts: chain.parts.filter(({ kind }) => kind !== 'rule'),
+});

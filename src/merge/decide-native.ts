@@ -1,0 +1,158 @@
+// Whose voice is it? The same table of the design as decide.ts, for the user's native nft tables: whole tables and chains
+// instead of single places among neighbours, since nobody else writes there. Pure.
+// Goals: `nft flush ruleset` is an accident, and what it took comes back; `nft -f` with the user's new ruleset is adopted.
+// Guarantees: with `burstOver` false nothing is decided; what a person changes by single commands stays.
+// Does not: write foreign tables, or know places: in the user's own tables nobody is displaced.
+
+import { countShared } from '../ruleset/multiset.ts';
+import { isSameTable, mapObjects, type NativePart, objectKey, rulesOf } from '../ruleset/nft/native-part.ts';
+import { canonicalRule } from '../ruleset/nft/same.ts';
+import { chainsOf, type NftChain, type NftTable } from '../ruleset/nft/types.ts';
+import type { DecisionKind } from './decide.ts';
+import type { NativeSummary } from './native-summary.ts';
+
+export interface NativeSituation {
+  readonly wish: NativePart;
+  /** The user's part of what stands (classify-native.ts). */
+  readonly live: NativePart;
+  readonly summaries: ReadonlyMap<string, NativeSummary> | undefined;
+  readonly burstOver: boolean;
+  readonly onDelete: 'pending' | 'restore';
+  readonly onLoad: 'adopt' | 'restore';
+  /** The wish is the user's word, given by hand. */
+  readonly byHand: boolean;
+}
+
+export interface NativeDecision {
+  /** `inet filter` */
+  readonly key: string;
+  readonly kind: DecisionKind;
+  /** The table to have from now on; undefined: none. For `wait`: the wish, unchanged. */
+  readonly next: NftTable | undefined;
+  readonly evidence: readonly string[];
+}
+
+/** The decision for each native table of the user's that stands or is wanted, in the wish's order, then live order. */
+export function decideNative(situation: NativeSituation): NativeDecision[] {
+  const { wish, live } = situation;
+  const keys = [...new Set([...wish.keys(), ...live.keys()])];
+  const load = decideLoad(situation, keys);
+  return keys.map((key) => load.get(key) ?? decideTable(situation, key));
+}
+
+function decideTable(situation: NativeSituation, key: string): NativeDecision {
+  const [wish, live] = [situation.wish.get(key), situation.live.get(key)];
+  const answer = (kind: DecisionKind, next: NftTable | undefined, ...evidence: string[]): NativeDecision => ({
+    key,
+    kind,
+    next,
+    evidence,
+  });
+  if (isSameTable(wish, live)) return answer('kept', wish, 'user=same');
+  if (situation.byHand) return answer('wipe', wish, 'by=hand');
+  if (!situation.burstOver) return answer('wait', wish, 'burst=open', 'user=changed');
+  const summary = situation.summaries?.get(key);
+  if (live === undefined) return decideGone(situation, summary, answer, wish);
+  if (wish === undefined) return answer('pending', live, 'table=added');
+  if (summary?.byNeighbour !== undefined && !summary.byOther)
+    return answer('damage', wish, `by=${summary.byNeighbour}`);
+  return decideChanged(situation, summary, wish, live, answer);
+}
+
+type Answer = (kind: DecisionKind, next: NftTable | undefined, ...evidence: string[]) => NativeDecision;
+
+/** A table that somebody deletes by its name is meant to go; one that a flush took along is not. */
+function decideGone(
+  { onDelete }: NativeSituation,
+  summary: NativeSummary | undefined,
+  answer: Answer,
+  wish: NftTable | undefined,
+): NativeDecision {
+  const meant = summary?.named === true && summary.byNeighbour === undefined && onDelete === 'pending';
+  return meant
+    ? answer('pending', undefined, 'table=deleted', 'by=name')
+    : answer('wipe', wish, 'table=gone', summary === undefined ? 'by=result' : 'by=flush');
+}
+
+/** What was emptied comes back, what was changed one by one stays. */
+function decideChanged(
+  { onDelete }: NativeSituation,
+  summary: NativeSummary | undefined,
+  wish: NftTable,
+  live: NftTable,
+  answer: Answer,
+): NativeDecision {
+  const emptied =
+    summary === undefined || summary.wiped ? chainsOf(wish).filter((chain) => isEmptied(chain, live)) : [];
+  if (emptied.length === 0 && onDelete === 'restore' && isMissing(wish, live))
+    return answer('damage', wish, 'on_delete=restore');
+  if (emptied.length === 0) return answer('pending', live, 'user=changed');
+  return answer('wipe', withChains(live, wish, emptied), ...emptied.map(({ name }) => `chain=${name}`));
+}
+
+function isEmptied({ name, base, rules }: NftChain, live: NftTable): boolean {
+  const now = chainsOf(live).find((chain) => chain.name === name);
+  if (rules.length === 0) return false;
+  // A regular chain can only be deleted on purpose: nft refuses while a rule leads to it.
+  return now === undefined ? base !== undefined : now.rules.length === 0;
+}
+
+function isMissing(wish: NftTable, live: NftTable): boolean {
+  const [wanted, standing] = [placed(wish), placed(live)];
+  return countShared(wanted, standing) < wanted.length;
+}
+
+/** `live` with these chains of the wish in their place; what they lead to and name comes with them. */
+function withChains(live: NftTable, wish: NftTable, chains: readonly NftChain[]): NftTable {
+  const back = new Map(chains.map((chain) => [objectKey(chain), chain]));
+  const standing = new Set(live.objects.map(objectKey));
+  const named = wish.objects.filter((object) => !standing.has(objectKey(object)));
+  const replaced = mapObjects(live, (object) => back.get(objectKey(object)) ?? object);
+  return { ...replaced, parts: [...replaced.parts, ...named], objects: [...replaced.objects, ...named] };
+}
+
+/** One `nft -f`, or one script, that replaces tables: they are judged together. */
+function decideLoad(situation: NativeSituation, keys: readonly string[]): Map<string, NativeDecision> {
+  const { wish, live, summaries, burstOver, byHand } = situation;
+  const concerned = keys.filter((key) => isLoaded(summaries?.get(key)));
+  const brought = concerned.flatMap((key) => placedIn(live, key));
+  if (!burstOver || byHand || brought.length === 0) return new Map();
+  const heard = concerned.map((key) => summaries?.get(key));
+  const neighbour = heard.find((summary) => summary?.byNeighbour !== undefined && !summary.byOther)?.byNeighbour;
+  if (neighbour !== undefined || situation.onLoad === 'restore')
+    return decided(concerned, 'wipe', wish, [`loader=${neighbour ?? 'on_load=restore'}`]);
+  const wanted = concerned.flatMap((key) => placedIn(wish, key));
+  const shared = countShared(wanted, brought);
+  const loader = heard.find((summary) => summary?.loader !== undefined)?.loader;
+  const isKnown = loader !== undefined || shared * 2 >= wanted.length;
+  const evidence = [`shared=${shared}/${wanted.length}`, ...(loader === undefined ? [] : [`loader=${loader}`])];
+  return decided(concerned, isKnown ? 'load' : 'replaced', live, evidence, wish);
+}
+
+function isLoaded(summary: NativeSummary | undefined): boolean {
+  if (summary === undefined) return false;
+  return summary.replaced || (summary.wiped && (summary.addedAfterWipe || summary.leftOut));
+}
+
+function decided(
+  keys: readonly string[],
+  kind: DecisionKind,
+  next: NativePart,
+  evidence: readonly string[],
+  before?: NativePart,
+): Map<string, NativeDecision> {
+  return new Map(
+    keys.map((key) => {
+      const same = before !== undefined && isSameTable(before.get(key), next.get(key));
+      return [key, { key, kind: same ? 'kept' : kind, next: next.get(key), evidence }];
+    }),
+  );
+}
+
+const placed = (table: NftTable): string[] =>
+  rulesOf(table).map(({ chain, text }) => `${chain} ${canonicalRule(text)}`);
+
+function placedIn(part: NativePart, key: string): string[] {
+  const table = part.get(key);
+  return table === undefined ? [] : placed(table).map((rule) => `${key} ${rule}`);
+}

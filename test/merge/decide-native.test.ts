@@ -1,0 +1,152 @@
+// Whose voice is it, for native tables: each row of the design's table.
+
+import { describe, expect, it } from 'vitest';
+import { decideNative, type NativeSituation } from '../../src/merge/decide-native.ts';
+import { type NativeSummary, NO_NATIVE_CHANGE } from '../../src/merge/native-summary.ts';
+import { nativePart } from '../../src/ruleset/nft/native-part.ts';
+import { parseNft } from '../../src/ruleset/nft/parse.ts';
+import { printNftTable } from '../../src/ruleset/nft/print.ts';
+
+const chain = (name: string, rules: readonly string[], hook = name): string =>
+  `\tchain ${name} {\n\t\ttype filter hook ${hook} priority filter; policy accept;\n${rules.map((rule) => `\t\t${rule}\n`).join('')}\t}\n`;
+const table = (key: string, ...chains: readonly string[]): string => `table ${key} {\n${chains.join('\n')}}\n`;
+const RULES = ['tcp dport 22 accept', 'ip saddr 10.0.0.0/8 accept', 'drop'];
+const FILTER = table('inet filter', chain('input', RULES), chain('forward', ['drop']));
+const NAT = table('ip mynat', chain('pre', ['tcp dport 80 accept'], 'prerouting'));
+
+function decide(wish: string, live: string, more: Partial<NativeSituation> = {}): Record<string, string> {
+  const decisions = decideNative({
+    wish: nativePart(parseNft(wish).tables),
+    live: nativePart(parseNft(live).tables),
+    summaries: undefined,
+    burstOver: true,
+    onDelete: 'pending',
+    onLoad: 'adopt',
+    byHand: false,
+    ...more,
+  });
+  const side = (next: string): string =>
+    wish.includes(next) ? (live.includes(next) ? 'both' : 'wish') : live.includes(next) ? 'live' : 'other';
+  return Object.fromEntries(
+    decisions.map(({ key, kind, next }) => [key, `${kind} ${next === undefined ? 'none' : side(printNftTable(next))}`]),
+  );
+}
+
+const heard = (summaries: Readonly<Record<string, Partial<NativeSummary>>>): Pick<NativeSituation, 'summaries'> => ({
+  summaries: new Map(Object.entries(summaries).map(([key, said]) => [key, { ...NO_NATIVE_CHANGE, ...said }])),
+});
+
+describe('the user’s native tables', () => {
+  it('are kept where nothing differs but counters and handles', () => {
+    const live = FILTER.replace('accept\n', 'counter packets 3 bytes 4 accept # handle 9\n');
+    const wish = FILTER.replace('accept\n', 'counter packets 0 bytes 0 accept\n');
+    expect(decide(wish, live)).toEqual({ 'inet filter': 'kept wish' });
+  });
+
+  it('come back after `nft flush ruleset`, heard or not', () => {
+    const gone = { wiped: true, byOther: true };
+    expect(decide(FILTER + NAT, '', heard({ 'inet filter': gone, 'ip mynat': gone }))).toEqual({
+      'inet filter': 'wipe wish',
+      'ip mynat': 'wipe wish',
+    });
+    expect(decide(FILTER, '')).toEqual({ 'inet filter': 'wipe wish' });
+  });
+
+  it('stay deleted where a person deleted one by its name, unless on_delete is restore', () => {
+    const named = heard({ 'ip mynat': { wiped: true, named: true, byOther: true } });
+    expect(decide(FILTER + NAT, FILTER, named)).toMatchObject({ 'ip mynat': 'pending none' });
+    expect(decide(FILTER + NAT, FILTER, { ...named, onDelete: 'restore' })).toMatchObject({ 'ip mynat': 'wipe wish' });
+    const neighbours = heard({ 'ip mynat': { wiped: true, named: true, byNeighbour: 'docker' } });
+    expect(decide(FILTER + NAT, FILTER, neighbours)).toMatchObject({ 'ip mynat': 'wipe wish' });
+  });
+
+  it('get an emptied chain back, and keep what else was changed', () => {
+    const live = table('inet filter', chain('input', []), chain('forward', ['accept']));
+    const [decision] = decideNative({
+      wish: nativePart(parseNft(FILTER).tables),
+      live: nativePart(parseNft(live).tables),
+      burstOver: true,
+      onDelete: 'pending',
+      onLoad: 'adopt',
+      byHand: false,
+      ...heard({ 'inet filter': { wiped: true } }),
+    });
+    expect(decision).toMatchObject({ kind: 'wipe', evidence: ['chain=input'] });
+    expect(printNftTable(decision!.next!)).toBe(
+      table('inet filter', chain('input', RULES), chain('forward', ['accept'])),
+    );
+  });
+
+  it('may lose their only rule to a person', () => {
+    const live = table('inet filter', chain('input', RULES), chain('forward', []));
+    expect(decide(FILTER, live, heard({ 'inet filter': { byOther: true } }))).toEqual({
+      'inet filter': 'pending live',
+    });
+  });
+
+  it('that a person changes, or adds, are pending', () => {
+    const live = FILTER.replace('drop\n', 'udp dport 53 accept\n\t\tdrop\n');
+    expect(decide(FILTER, live + NAT, heard({ 'inet filter': { byOther: true }, 'ip mynat': {} }))).toEqual({
+      'inet filter': 'pending live',
+      'ip mynat': 'pending live',
+    });
+  });
+
+  it('are restored where a neighbour took rules out', () => {
+    const live = FILTER.replace('\t\ttcp dport 22 accept\n', '');
+    expect(decide(FILTER, live, heard({ 'inet filter': { byNeighbour: 'docker' } }))).toEqual({
+      'inet filter': 'damage wish',
+    });
+  });
+
+  it('are not decided within a burst', () => {
+    expect(decide(FILTER + NAT, FILTER, { ...heard({}), burstOver: false })).toEqual({
+      'inet filter': 'kept both',
+      'ip mynat': 'wait wish',
+    });
+  });
+});
+
+describe('a load', () => {
+  const live = table('inet filter', chain('input', [...RULES.slice(0, 2), 'udp dport 53 accept', 'drop']));
+  const replaced = { replaced: true, byOther: true };
+  const leftOut = { wiped: true, leftOut: true, byOther: true };
+
+  it('with at least half of the rules is adopted, with the tables it left out', () => {
+    expect(decide(FILTER + NAT, live, heard({ 'inet filter': replaced, 'ip mynat': leftOut }))).toEqual({
+      'inet filter': 'load live',
+      'ip mynat': 'load none',
+    });
+  });
+
+  it('in pieces, by a script, is the same', () => {
+    const script = { wiped: true, addedAfterWipe: true, byOther: true };
+    expect(decide(FILTER, live, heard({ 'inet filter': script }))).toEqual({ 'inet filter': 'load live' });
+  });
+
+  it('of other rules is `replaced`, and adopted when a known loader made it', () => {
+    const other = table('inet filter', chain('input', ['udp dport 53 accept']));
+    expect(decide(FILTER, other, heard({ 'inet filter': replaced }))).toEqual({ 'inet filter': 'replaced live' });
+    const byUnit = heard({ 'inet filter': { ...replaced, loader: 'nftables.service' } });
+    expect(decide(FILTER, other, byUnit)).toEqual({ 'inet filter': 'load live' });
+  });
+
+  it('without a rule is a wipe, and so is one by a neighbour, or with on_load restore', () => {
+    const empty = table('inet filter', chain('input', []));
+    expect(decide(FILTER, empty, heard({ 'inet filter': { ...replaced, wiped: true } }))).toEqual({
+      'inet filter': 'wipe other',
+    });
+    expect(decide(FILTER, live, heard({ 'inet filter': { replaced: true, byNeighbour: 'firewalld' } }))).toEqual({
+      'inet filter': 'wipe wish',
+    });
+    expect(decide(FILTER, live, { ...heard({ 'inet filter': replaced }), onLoad: 'restore' })).toEqual({
+      'inet filter': 'wipe wish',
+    });
+  });
+});
+
+describe('by hand', () => {
+  it('the wish stands for all: what is not in it goes', () => {
+    expect(decide(FILTER, NAT, { byHand: true })).toEqual({ 'inet filter': 'wipe wish', 'ip mynat': 'wipe none' });
+  });
+});
