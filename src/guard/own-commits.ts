@@ -17,8 +17,9 @@ export function isOwn({ ownSentinels }: PassContext, event: GuardEvent): boolean
     return event.table === PIN_TABLE || (event.chain !== undefined && SENTINEL.test(event.chain));
   }
   if (event.kind !== 'commit') return false;
-  if (event.commit.changes.some((change) => change.deletesTable && change.table !== PIN_TABLE)) return false;
-  const heard = event.commit.changes
+  const { changes, native } = event.commit;
+  if (changes.some((change) => change.deletesTable && change.table !== PIN_TABLE)) return false;
+  const heard = [...changes, ...native]
     .flatMap((change) => change.chainsAdded)
     .filter((chain) => ownSentinels.delete(chain));
   return heard.length > 0;

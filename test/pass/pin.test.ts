@@ -118,11 +118,11 @@ describe('pins', () => {
 });
 
 describe('a commit to the table of pins', () => {
-  const commit = (chainsAdded: readonly string[], table = 'mendwall'): GuardEvent =>
-    ({
-      kind: 'commit',
-      commit: { changes: [{ family: 'ip', table, deletesTable: true, addsTable: true, chainsAdded }] },
-    }) as unknown as GuardEvent;
+  const commit = (chainsAdded: readonly string[], table = 'ip mendwall'): GuardEvent => {
+    const change = { family: 'ip', table, deletesTable: true, addsTable: true, chainsAdded };
+    const [changes, native] = table === 'filter' ? [[change], []] : [[], [change]];
+    return { kind: 'commit', commit: { changes, native } } as unknown as GuardEvent;
+  };
 
   it('is ours by its mark, once', async () => {
     await pinDrops(context, WISH, SEEN);
