@@ -40,6 +40,7 @@ export interface Config {
   readonly mode: Mode;
   readonly onDelete: 'pending' | 'restore';
   readonly onLoad: 'adopt' | 'restore';
+  readonly pinDrops: boolean;
   readonly repair: boolean;
   readonly fixConntrack: boolean;
   readonly contention: { readonly budget: number; readonly windowMs: number };
@@ -263,6 +264,7 @@ function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners'
     mode: get<Mode>('mode'),
     onDelete: get<Config['onDelete']>('user.on_delete'),
     onLoad: get<Config['onLoad']>('user.on_load'),
+    pinDrops: get<boolean>('user.pin_drops'),
     repair: get<boolean>('libvirt.repair'),
     fixConntrack: get<boolean>('libvirt.fix_conntrack'),
     contention: { budget: get<number>('contention.budget'), windowMs: get<number>('contention.window_s') * 1000 },

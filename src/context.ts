@@ -8,6 +8,7 @@ import type { Config } from './config.ts';
 import type { Host } from './host/host.ts';
 import { createEngineReader } from './observe/engine.ts';
 import { useConfiguredOwners } from './owners/index.ts';
+import { newPinState } from './pass/pin.ts';
 import type { PassContext } from './pass/types.ts';
 import { openJournal } from './record/journal.ts';
 import { openMemory } from './record/memory.ts';
@@ -46,6 +47,7 @@ export async function openContext(host: Host, config: Config): Promise<OpenedCon
     unlocked: new Set(),
     spellings: new Map(),
     cache,
+    pins: newPinState(),
     bootParts: (family) => readBootParts(context, family, savedForms),
   };
   return { context, notes };

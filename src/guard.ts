@@ -13,6 +13,7 @@ import { concernsLibvirt, isOwn } from './guard/own-commits.ts';
 import { outcomeReporter } from './guard/report.ts';
 import { failedOutcome } from './pass/outcome.ts';
 import { runPass } from './pass.ts';
+import { dropPins, type PinReport } from './pass/pin.ts';
 import type { Outcome, PassContext, PassRequest } from './pass/types.ts';
 import { countRules, type UserPart } from './ruleset/user-part.ts';
 import { FAMILIES } from './ruleset/types.ts';
@@ -22,6 +23,8 @@ import { openNotifier } from './guard/notify.ts';
 
 export interface GuardOptions extends SourceOptions, Omit<MachineSettings, 'events'> {
   readonly fixConntrack: boolean;
+  /** `[user] pin_drops`. */
+  readonly pinDrops: boolean;
   /** Left of a pause that a command began before this start. */
   readonly pausedForMs: number | undefined;
 }
@@ -36,6 +39,8 @@ export interface GuardStatus {
   readonly timers: readonly string[];
   readonly sources: readonly SourceHealth[];
   readonly lastOutcome: Outcome | undefined;
+  /** What is pinned, and where pinning stopped. */
+  readonly pins: PinReport;
   readonly startedAtMs: number;
   readonly passes: number;
 }
@@ -69,6 +74,7 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
   let passes = 0;
   let stopped = false;
   let knownWish: unknown;
+  const keepsPins = options.pinDrops && options.mode === 'merge';
 
   function feed(input: Input): void {
     if (stopped) return;
@@ -133,6 +139,8 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
   async function pass(request: PassRequest): Promise<void> {
     let done: Outcome | undefined;
     try {
+      // No pass runs while paused, so none stand then.
+      context.pins.watched = keepsPins;
       done = await runPass(context, request);
       passes++;
       if (request.scope === undefined) await context.files.keep(context.memory);
@@ -182,6 +190,7 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
       sources = await openSources(context, options);
       state = initialState({ ...options, events: sources.kernelEvents });
       tellFacts();
+      if (!keepsPins || options.pausedForMs !== undefined) await dropPins(context);
       if (options.pausedForMs !== undefined) feed({ kind: 'pause', untilMs: clock.monoMs() + options.pausedForMs });
       await sources.start({
         event: onEvent,
@@ -200,6 +209,7 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
       stopped = true;
       await queue;
       await sources?.close();
+      await dropPins(context);
       await dropSentinels(context);
     },
     status: () => ({
@@ -211,6 +221,7 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
       timers: [...timers.keys()],
       sources: [...(sources?.health.values() ?? [])],
       lastOutcome,
+      pins: context.pins.report,
       startedAtMs,
       passes,
     }),
@@ -225,7 +236,10 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
           tellFacts();
         });
       }),
-    pause: (forMs) => feed({ kind: 'pause', untilMs: clock.monoMs() + forMs }),
+    pause: (forMs) => {
+      feed({ kind: 'pause', untilMs: clock.monoMs() + forMs });
+      enqueue(() => dropPins(context));
+    },
     resume: () => feed({ kind: 'resume' }),
   };
 }

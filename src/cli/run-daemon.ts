@@ -74,6 +74,7 @@ async function guardUntil(host: RealHost, folder: RunFolder, world: World, nextE
     repair: config.repair,
     contention: config.contention,
     fixConntrack: config.fixConntrack,
+    pinDrops: config.pinDrops,
     pausedForMs: pause === undefined ? undefined : pause.untilMs - host.clock.wallMs(),
     bus: systemBus({ clock: host.clock, log: host.log }),
     procfs: config.procfs,

@@ -72,6 +72,7 @@ export function statusLines(result: StatusResult, color: boolean): string[] {
     ],
     ['drift', driftText(result, color)],
   ];
+  if (result.pins.kind !== 'off') rows.push(['pinned', safe(pinsText(result.pins))]);
   if (result.pausedUntil !== undefined) rows.splice(1, 0, ['paused', `until ${localTime(result.pausedUntil)}`]);
   if (result.last !== undefined) rows.push(['last pass', safe(logLine(result.last))]);
   const lines = columns(rows).split('\n');
@@ -104,6 +105,18 @@ function driftText({ drift, unreadable, snapshot }: StatusResult, color: boolean
   const others = driftCounts(drift.filter(({ family }) => family !== 'ip' && family !== 'ip6'));
   const native = others === '' ? '' : `; native: ${others}`;
   return paint(`v4: ${byFamily('ip')}; v6: ${byFamily('ip6')}${native}`, 'red', color);
+}
+
+/** `ip INPUT 1, up to `-A INPUT -m limit ...` (why); ip FORWARD 4 drops` */
+function pinsText({ kind, why, runs }: StatusResult['pins']): string {
+  if (kind === 'failed') return `nothing: ${why ?? ''}`;
+  const said = runs
+    .filter(({ drops, stopped }) => drops > 0 || stopped !== undefined)
+    .map(({ family, chain, drops, stopped }) => {
+      const end = stopped === undefined ? '' : `, up to \`${stopped.text}\` (${stopped.why})`;
+      return `${family} ${chain} ${drops}${end}`;
+    });
+  return said.length === 0 ? 'no drop stands above the neighbours' : `drops: ${said.join('; ')}`;
 }
 
 function ownerLines({ owners }: StatusResult): string[] {

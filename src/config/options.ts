@@ -40,6 +40,13 @@ export const OPTIONS: readonly Option[] = [
     initial: 'adopt',
     about: 'a whole ruleset was loaded: adopt it as the new snapshot, or put the snapshot back',
   },
+  {
+    key: 'user.pin_drops',
+    type: BOOLEAN,
+    initial: false,
+    about:
+      'in merge mode, hold your drops a second time, in nft tables of our own; LOG rules do not see what these drop',
+  },
   { key: 'libvirt.repair', type: BOOLEAN, initial: true, about: "put libvirt's own rules back after a wipe" },
   {
     key: 'libvirt.fix_conntrack',

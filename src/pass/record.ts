@@ -5,6 +5,7 @@ import type { Ending } from './ending.ts';
 import type { NativeEnding } from './native.ts';
 import { withNativeEnding } from './native-outcome.ts';
 import { outcomeOf } from './outcome.ts';
+import { pinDrops } from './pin.ts';
 import { droppedBetween, lostAfter, remember } from './remember.ts';
 import type { Outcome, PassContext, PassRequest } from './types.ts';
 
@@ -19,6 +20,8 @@ export async function record(
   const lost = lostAfter(context, request, ending);
   const adopted = ending.kind === 'seen' ? await remember(context, request, ending, native, lost) : undefined;
   const dropped = adopted === undefined ? [] : droppedBetween(before, context.memory.snapshot);
+  if (request.burstOver && request.mode === 'merge' && !request.dryRun)
+    await pinDrops(context, context.memory.wish, ending.kind === 'seen' ? ending.seen : undefined);
   const outcome = withNativeEnding(outcomeOf(context, request, ending, { adopted, dropped, lost }), context, native);
   if (isWorthALine(outcome, request)) await journalLine(context, outcome);
   return outcome;

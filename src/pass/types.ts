@@ -6,6 +6,7 @@ import type { NativeSummary } from '../merge/native-summary.ts';
 import type { Host } from '../host/host.ts';
 import type { EngineReader } from '../observe/engine.ts';
 import type { RuleCounters } from './counters.ts';
+import type { PinState } from './pin.ts';
 import type { Settings } from '../plan/family-plan.ts';
 import type { Journal } from '../record/journal.ts';
 import type { Memory, MemoryFiles } from '../record/memory.ts';
@@ -39,6 +40,8 @@ export interface PassContext {
     interfaces: ReadonlySet<string>;
     counters: Map<Family, RuleCounters>;
   };
+  /** Pinned drops: what stands of them. */
+  readonly pins: PinState;
   /** User parts of known boot files, by file name. */
   readonly bootParts: (family: Family) => Promise<ReadonlyMap<string, UserPart>>;
 }

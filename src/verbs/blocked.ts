@@ -15,6 +15,8 @@ import { type Drift, isNative } from '../merge/drift.ts';
 import { readLibvirtTables } from '../observe/libvirt-tables.ts';
 import { readNativeTables } from '../observe/native-tables.ts';
 import { defaultDevice, readInterfaces } from '../observe/routes.ts';
+import { PIN_TABLE } from '../plan/pin-text.ts';
+import { FAMILIES } from '../ruleset/types.ts';
 import type { SeenRulesets } from './hand.ts';
 
 /** `text`: the rule or policy that stops it. */
@@ -48,7 +50,7 @@ export async function blockedNow(
   const classified = live.families.map((family) => family.classified);
   const program: Program = joinPrograms([
     ...classified.map(({ ruleset }) => compileIptables(ruleset, facts)),
-    compileNft(native.text, { without: native.without, ...facts }),
+    compileNft(native.text, { without: new Set([...native.without, ...PINS]), ...facts }),
   ]);
   const found = findBlocked({
     program,
@@ -105,6 +107,9 @@ async function seesBridged({ files }: Host): Promise<boolean> {
   const files4and6 = ['iptables', 'ip6tables'].map((name) => files.read(`/proc/sys/net/bridge/bridge-nf-call-${name}`));
   return (await Promise.all(files4and6)).some((text) => text?.trim() === '1');
 }
+
+/** Copies of the user's drops: the rules themselves are told of. */
+const PINS = FAMILIES.map((family) => `${family} ${PIN_TABLE}`);
 
 const TRAFFIC: Readonly<Record<Blocked['kind'], string>> = {
   dhcp: "guests' DHCP to the host",

@@ -6,6 +6,7 @@ import type { GuardStatus } from '../guard.ts';
 import type { Drift } from '../merge/drift.ts';
 import { runPass } from '../pass.ts';
 import { libvirtNativeDrift } from '../pass/libvirt-native.ts';
+import type { PinReport } from '../pass/pin.ts';
 import type { Mode } from '../pass/types.ts';
 import type { FamilyEngine } from '../observe/engine.ts';
 import { readFamily } from '../observe/rulesets.ts';
@@ -43,6 +44,8 @@ export interface StatusResult {
   readonly unreadable: string | undefined;
   readonly drift: readonly (Drift | BlockedDrift)[];
   readonly pausedUntil: string | undefined;
+  /** Pinned drops, as the daemon keeps them; `off` without one. */
+  readonly pins: PinReport;
   readonly last: LogEntry | undefined;
 }
 
@@ -74,6 +77,7 @@ export async function status(world: World, daemon: DaemonStatus | undefined): Pr
         ? drift
         : [...drift, ...(await nativeNow(world, live)), ...(await blockedNow(context.host, live, drift))],
     pausedUntil: paused === undefined ? undefined : new Date(paused.untilMs).toISOString(),
+    pins: daemon?.pins ?? context.pins.report,
     last: entries.findLast(({ entry }) => entry['event'] === 'pass'),
   };
 }

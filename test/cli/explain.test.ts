@@ -252,6 +252,15 @@ describe('blocked', () => {
     expect(await blocked()).toEqual([]);
   });
 
+  it('is not what the copy of a drop in mendwall’s own table stops: the drop itself is told of', async () => {
+    const dropsDns = (table: string): string =>
+      `table ip ${table} {\n\tchain input {\n\t\ttype filter hook input priority filter - 10; policy accept;\n\t\tudp dport 53 counter drop\n\t}\n}\n`;
+    native = dropsDns('other');
+    expect(await blocked()).toHaveLength(1);
+    native = dropsDns('mendwall');
+    expect(await blocked()).toEqual([]);
+  });
+
   it('is a line of the screen, and no failure by itself', async () => {
     native = closed();
     const { out, exitCode } = await terminal.run('status');

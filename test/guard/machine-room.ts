@@ -83,6 +83,7 @@ export async function openRoom(options: RoomOptions): Promise<Room> {
       repair: config.repair,
       contention: config.contention,
       fixConntrack: false,
+      pinDrops: config.pinDrops,
       pausedForMs: undefined,
       bus: libvirtdBus(() => process.isAlive() && asked()),
       procfs: config.procfs,

@@ -16,6 +16,8 @@ export type From = 'sender' | 'router' | 'receiver';
 
 export interface PacketWorld {
   readonly router: RealKernel;
+  /** A process in the sender's namespace. */
+  readonly senderPid: number;
   /** Sends one packet and waits until the kernel has taken it. `id` is the ICMP id. */
   send(from: From, packet: PacketSpec, id: number): Promise<void>;
   close(): Promise<void>;
@@ -90,6 +92,7 @@ export async function openPacketWorld(): Promise<PacketWorld> {
   };
   return {
     router,
+    senderPid: keepers.sender.pid,
     send: (from, packet, id) => programs[from].send(packet, id),
     async close() {
       await Promise.all(Object.values(programs).map((program) => program.close()));

@@ -48,7 +48,7 @@ function changed(table: NftTable, change: (chain: string, rules: Rules) => Rules
 }
 
 const short = (drift: readonly Drift[]) =>
-  drift.map(({ kind, table, chain, text, rules }) => [kind, table, chain, text, rules ?? 1]);
+  drift.map(({ kind, family, table, chain, text, rules }) => [kind, `${family} ${table}`, chain, text, rules ?? 1]);
 
 describe('nothing', () => {
   it.each(WITH_RULES)('is said of a network of kind %s as libvirt left it', async (kind) => {
