@@ -4,7 +4,7 @@
 import type { ResultEvidence } from './merge/decide.ts';
 import { type Applied, applyAll, keepLiveText } from './pass/apply.ts';
 import type { Ending } from './pass/ending.ts';
-import { walkNative } from './pass/native.ts';
+import { walkNative, withLibvirtsTables } from './pass/native.ts';
 import { observe, type Seen } from './pass/observe.ts';
 import { record } from './pass/record.ts';
 import type { Outcome, PassContext, PassRequest } from './pass/types.ts';
@@ -26,7 +26,8 @@ export async function runPass(context: PassContext, asked: PassRequest): Promise
   const built = new Set<string>();
   const native = walkNative(context, request);
   native.catch(() => undefined); // Its fault is thrown where it is awaited.
-  const ends = async (ending: Ending): Promise<Outcome> => record(context, request, ending, await native);
+  const ends = async (ending: Ending): Promise<Outcome> =>
+    record(context, request, ending, await withLibvirtsTables(context, request, await native));
   for (let round = 1; round <= MOST_ROUNDS + held.length; round++) {
     const seen = await observe(context, request);
     if (seen.kind === 'unreadable') return ends({ kind: 'unreadable', why: seen.why, started, done, kept });

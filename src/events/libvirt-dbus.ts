@@ -63,6 +63,11 @@ class LibvirtDbus implements LibvirtDbusSource {
   #looking = false;
   #lookAgain = false;
   #failures = 0;
+  /**
+   * Drivers that did not answer while another one did: not asked again of this libvirt-dbus, since libvirtd writes an error into
+   * its log each time (`no connection driver available for xen:///`, measured).
+   */
+  readonly #absent = new Set<string>();
   #eager: readonly number[] = [];
   #eagerSinceMs = Number.NEGATIVE_INFINITY;
   #startedByUs = false;
@@ -121,6 +126,7 @@ class LibvirtDbus implements LibvirtDbusSource {
     if (owner === '') this.#lost('libvirt-dbus left the bus');
     else this.#beEager();
     this.#names.forgetAll();
+    this.#absent.clear();
     this.#later(owner === '' ? FIRST_RETRY_MS : 0);
   }
 
@@ -165,15 +171,21 @@ class LibvirtDbus implements LibvirtDbusSource {
     const reasons: string[] = [];
     try {
       const before = await this.#bus.owner(NAME);
-      for (const driver of DRIVERS) {
+      const asked = DRIVERS.filter((driver) => !this.#absent.has(driver));
+      const silent: string[] = [];
+      for (const driver of asked) {
         const reason = await this.#callDriver(driver);
-        if (reason !== undefined) reasons.push(`${driver}: ${reason}`);
+        if (reason === undefined) continue;
+        reasons.push(`${driver}: ${reason}`);
+        silent.push(driver);
       }
-      if (reasons.length < DRIVERS.length && before === undefined) this.#startedByUs = true;
+      if (silent.length === asked.length) return reasons[0];
+      for (const driver of silent) this.#absent.add(driver);
+      if (before === undefined) this.#startedByUs = true;
+      return undefined;
     } catch (error) {
       return describeError(error);
     }
-    return reasons.length < DRIVERS.length ? undefined : reasons[0];
   }
 
   async #callDriver(driver: string): Promise<string | undefined> {

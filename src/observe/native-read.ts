@@ -26,13 +26,22 @@ const KEPT_BY_IPTABLES = new Set([
   'arp filter',
 ]);
 
-/** All tables that nft alone speaks for, as `nft -s` lists them (no counters, nothing that runs out by itself). */
-export async function readNative(host: Pick<Host, 'exec'>): Promise<NativeRead> {
+/**
+ * Tables that nft alone speaks for, as `nft -s` lists them (no counters, nothing that runs out by itself); with `wanted` only
+ * those of such a key (`inet filter`).
+ */
+export async function readNative(
+  host: Pick<Host, 'exec'>,
+  wanted: (key: string) => boolean = () => true,
+): Promise<NativeRead> {
   for (let tries = 1; ; tries++) {
     const names = await host.exec({ file: 'nft', args: ['list', 'tables'] });
     if (names.exitCode === NOT_INSTALLED) return NO_TABLES;
     if (names.exitCode !== 0) return unreadable('nft list tables', names);
-    const keys = names.stdout.split('\n').flatMap((line) => keyOf(line) ?? []);
+    const keys = names.stdout
+      .split('\n')
+      .flatMap((line) => keyOf(line) ?? [])
+      .filter(wanted);
     if (keys.length === 0) return NO_TABLES;
     const lists = keys.length >= MANY_TABLES ? [['ruleset']] : keys.map((key) => ['table', ...key.split(' ')]);
     // `-a`: a table is deleted by its handle, so that one made anew meanwhile is not.

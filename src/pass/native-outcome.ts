@@ -20,6 +20,7 @@ export function withNativeEnding(outcome: Outcome, { memory }: PassContext, nati
     mended: [...outcome.mended, ...native.mended],
     kept: [...outcome.kept, ...native.kept],
     why: outcome.why ?? native.why,
+    ...(native.overtaken === true ? { overtaken: true } : {}),
   };
 }
 

@@ -9,6 +9,7 @@ import { decideNative, type NativeDecision } from '../merge/decide-native.ts';
 import type { Drift } from '../merge/drift.ts';
 import { nativeDrift, unloadableDrift } from '../merge/native-drift.ts';
 import { readNative } from '../observe/native-read.ts';
+import { ownerOfNativeTable } from '../owners/index.ts';
 import {
   type NativeEdit,
   type NativePlan,
@@ -21,6 +22,8 @@ import type { NftRefusal } from '../plan/nft-replace.ts';
 import type { NativePart } from '../ruleset/nft/native-part.ts';
 import { printNftTable } from '../ruleset/nft/print.ts';
 import { USER } from '../ruleset/user-part.ts';
+import { libvirtNativeDrift } from './libvirt-native.ts';
+import { nativeMark } from './native-mark.ts';
 import type { PassContext, PassRequest } from './types.ts';
 
 const MOST_ROUNDS = 6;
@@ -30,6 +33,8 @@ const MOST_HELD = 200;
 export interface NativeEnding {
   readonly kind: 'not-looked' | 'seen' | 'unreadable' | 'failed';
   readonly why: string | undefined;
+  /** Somebody wrote while the pass ran: the burst goes on, nothing was decided. */
+  readonly overtaken?: boolean;
   readonly classified: ClassifiedNative;
   /** As first decided, before anything was written. */
   readonly decisions: readonly NativeDecision[];
@@ -62,14 +67,17 @@ export const NOT_LOOKED: NativeEnding = {
 /** Runs the native part of a pass. Never throws for what nft says. */
 export async function walkNative(context: PassContext, request: PassRequest): Promise<NativeEnding> {
   if (request.scope !== undefined) return NOT_LOOKED;
-  let ending = { ...NOT_LOOKED, kind: 'seen' as NativeEnding['kind'] };
+  let ending: NativeEnding = { ...NOT_LOOKED, kind: 'seen' };
+  let asked = request;
   for (let round = 1; round <= MOST_ROUNDS; round++) {
-    const read = await readNative(context.host);
+    const read = await readNative(context.host, (key) => ownerOfNativeTable(key) === undefined);
     if (read.kind === 'unreadable') return { ...ending, ...unreadable(read.why) };
     const classified = classifyNative(read.tables);
-    const seen = see(context, request, classified);
+    asked = asOfNow(asked);
+    const seen = see(context, asked, classified);
     if (round === 1) ending = { ...ending, decisions: seen.decisions };
-    const step = await carryOut(context, request, classified, seen);
+    if (asked !== request) ending = { ...ending, overtaken: true };
+    const step = await carryOut(context, asked, classified, seen);
     ending = { ...ending, classified, waiting: step.waiting, kept: [...ending.kept, ...step.kept] };
     if (step.kind === 'again') {
       ending = {
@@ -84,6 +92,25 @@ export async function walkNative(context: PassContext, request: PassRequest): Pr
     return { ...ending, left: step.plan.edits, ...whatIsLeft(context, classified, seen, step) };
   }
   return { ...ending, kind: 'failed', why: 'the native tables changed again after each commit' };
+}
+
+/** With libvirt's own tables judged: by then the pass has read its networks, and the user's tables stand. */
+export async function withLibvirtsTables(
+  { host, cache }: PassContext,
+  request: PassRequest,
+  ending: NativeEnding,
+): Promise<NativeEnding> {
+  if (request.scope !== undefined || !request.burstOver) return ending;
+  const { drift, why } = await libvirtNativeDrift(host, cache.networks);
+  const unread =
+    why === undefined ? [] : [{ ...nativeDrift('unreadable', 'ip libvirt_network', '', '', why), owner: 'libvirt' }];
+  return { ...ending, drift: [...ending.drift, ...drift, ...unread] };
+}
+
+/** As in pass.ts: a burst that goes on is not judged. */
+function asOfNow(request: PassRequest): PassRequest {
+  if (!request.burstOver || request.capped === true || request.overNow?.() !== false) return request;
+  return { ...request, burstOver: false };
 }
 
 const unreadable = (why: string): Partial<NativeEnding> => ({
@@ -160,7 +187,9 @@ async function carryOut(
     const readsOnly = request.mode === 'observe' || request.dryRun || context.memory.snapshotId === undefined;
     if (plan.input === '' || readsOnly) return { kind: 'end', plan, waiting, kept };
     if (kept.length === 0) kept.push(...(await keepTexts(context, plan, classified)));
-    const result = await applyNative(context.host, plan.input);
+    // What was written since the read is not in this plan.
+    if (asOfNow(request) !== request) return { kind: 'raced', waiting, kept };
+    const result = await applyNative(context.host, withMark(context, plan));
     if (result.kind === 'committed') return { kind: 'again', plan, waiting, kept };
     if (result.kind === 'raced') return { kind: 'raced', waiting, kept };
     const fresh = result.kind === 'refused' ? result.refused.filter((each) => !isHeld(waiting, each)) : [];
@@ -168,6 +197,12 @@ async function carryOut(
       return { kind: 'failed', why: result.kind === 'failed' ? result.said : 'nft refuses too much', waiting, kept };
     waiting.push(...fresh.map(({ key, chain, text, said }) => ({ key, chain, text, why: said })));
   }
+}
+
+/** The commit is known as ours when it is heard. The mark stands in a table that is there when its line comes. */
+function withMark(context: PassContext, { input, edits }: NativePlan): string {
+  const made = edits.find(({ kind }) => kind !== 'delete');
+  return made === undefined ? nativeMark(context, edits[0]?.key ?? '') + input : input + nativeMark(context, made.key);
 }
 
 const isHeld = (waiting: readonly NativeWaiting[], { key, chain, text }: RefusedNative): boolean =>

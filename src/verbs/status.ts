@@ -5,7 +5,6 @@ import type { ClassifiedNative } from '../classify/classify-native.ts';
 import type { GuardStatus } from '../guard.ts';
 import type { Drift } from '../merge/drift.ts';
 import { runPass } from '../pass.ts';
-import { libvirtNativeDrift } from '../pass/libvirt-native.ts';
 import type { PinReport } from '../pass/pin.ts';
 import type { Mode } from '../pass/types.ts';
 import type { FamilyEngine } from '../observe/engine.ts';
@@ -72,20 +71,11 @@ export async function status(world: World, daemon: DaemonStatus | undefined): Pr
     })),
     owners: live.kind === 'refused' ? [] : countOwners(live, native.kind === 'native' ? native.classified : new Map()),
     unreadable,
-    drift:
-      live.kind === 'refused'
-        ? drift
-        : [...drift, ...(await nativeNow(world, live)), ...(await blockedNow(context.host, live, drift))],
+    drift: live.kind === 'refused' ? drift : [...drift, ...(await blockedNow(context.host, live, drift))],
     pausedUntil: paused === undefined ? undefined : new Date(paused.untilMs).toISOString(),
     pins: daemon?.pins ?? context.pins.report,
     last: entries.findLast(({ entry }) => entry['event'] === 'pass'),
   };
-}
-
-/** libvirt's nftables table; where it cannot be read, that. */
-async function nativeNow({ context }: World, { networks }: SeenRulesets): Promise<readonly Drift[]> {
-  const { drift, why } = await libvirtNativeDrift(context.host, networks);
-  return why === undefined ? drift : [unreadableDrift('ip', 'libvirt_network', why)];
 }
 
 async function latestSnapshot({ context }: World): Promise<StatusResult['snapshot']> {

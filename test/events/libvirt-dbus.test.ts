@@ -61,6 +61,18 @@ describe('libvirt over D-Bus', () => {
     expect(looks()).toBe(3);
   });
 
+  it('does not ask again for a driver that is not there, until libvirt-dbus is another one', async () => {
+    const { bus, source } = await up();
+    const asked = (): number => bus.calls.filter(({ path }) => path === '/org/libvirt/Xen').length;
+    source.poke();
+    await vi.advanceTimersByTimeAsync(120_000);
+    expect(asked()).toBe(1);
+    bus.send(nameOwnerChanged('org.libvirt', ':1.5', ''));
+    bus.send(nameOwnerChanged('org.libvirt', '', ':1.9'));
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(asked()).toBe(2);
+  });
+
   it('gives network events with the name of the network', async () => {
     const { bus, events } = await up();
     for (const type of [0, 2, 3, 1, 7]) bus.send(networkEvent(type));

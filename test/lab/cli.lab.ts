@@ -49,6 +49,7 @@ async function sh(line: string, input = ''): Promise<Ran> {
   const told = { out: '', err: '' };
   child.stdout.on('data', (data: Buffer) => (told.out += data.toString()));
   child.stderr.on('data', (data: Buffer) => (told.err += data.toString()));
+  child.stdin.on('error', () => undefined); // A program that reads no input may have ended: EPIPE.
   child.stdin.end(input);
   const [exitCode] = (await once(child, 'close')) as [number];
   return { exitCode, ...told };

@@ -1,8 +1,8 @@
 // A dbus-daemon of our own on a socket in a temporary folder, and peers on it that speak dbus-next directly.
 
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Message, MessageType, sessionBus, type MessageBus } from 'dbus-next';
@@ -45,7 +45,8 @@ export function privateBus(): PrivateBus {
     pid: () => daemon?.pid,
     start: async () => {
       daemon = spawn('dbus-daemon', [`--config-file=${config}`, '--nofork', '--nopidfile', '--nosyslog']);
-      while (!existsSync(socket)) await new Promise((resolve) => setTimeout(resolve, 10));
+      // The socket's file is there a moment before anybody listens on it.
+      while (!(await accepts(socket))) await new Promise((resolve) => setTimeout(resolve, 10));
     },
     kill,
     freeze: () => void daemon?.kill('SIGSTOP'),
@@ -56,6 +57,15 @@ export function privateBus(): PrivateBus {
     },
   };
 }
+
+const accepts = (path: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on('error', () => resolve(false));
+  });
 
 export interface Peer {
   readonly uniqueName: string;

@@ -136,10 +136,4 @@ describe('a commit to the table of pins', () => {
     expect(isOwn(context, commit([]))).toBe(false);
     expect(isOwn(context, commit([...context.ownSentinels], 'filter'))).toBe(false);
   });
-
-  it('is not looked at before it is known whose it is', () => {
-    const touched = { kind: 'touched', family: 'ip', table: 'mendwall', chain: undefined } as const;
-    expect(isOwn(context, touched)).toBe(true);
-    expect(isOwn(context, { ...touched, table: 'filter' })).toBe(false);
-  });
 });
