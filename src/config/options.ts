@@ -45,7 +45,7 @@ export const OPTIONS: readonly Option[] = [
     type: BOOLEAN,
     initial: false,
     about:
-      'in merge mode, hold your drops a second time, in nft tables of our own; LOG rules do not see what these drop',
+      'in merge mode, hold your drops a second time, in nft tables of our own; not below a rule that logs',
   },
   { key: 'libvirt.repair', type: BOOLEAN, initial: true, about: "put libvirt's own rules back after a wipe" },
   {
