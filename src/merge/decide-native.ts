@@ -9,6 +9,7 @@ import { isSameTable, mapObjects, type NativePart, objectKey, rulesOf } from '..
 import { canonicalRule } from '../ruleset/nft/same.ts';
 import { chainsOf, type NftChain, type NftTable } from '../ruleset/nft/types.ts';
 import type { DecisionKind } from './decide.ts';
+import { withLost, withObjectsOf } from './native-objects.ts';
 import type { NativeSummary } from './native-summary.ts';
 
 export interface NativeSituation {
@@ -55,7 +56,7 @@ function decideTable(situation: NativeSituation, key: string): NativeDecision {
   if (live === undefined) return decideGone(situation, summary, answer, wish);
   if (wish === undefined) return answer('pending', live, 'table=added');
   if (summary?.byNeighbour !== undefined && !summary.byOther)
-    return answer('damage', wish, `by=${summary.byNeighbour}`);
+    return answer('damage', withLost(live, wish), `by=${summary.byNeighbour}`);
   return decideChanged(situation, summary, wish, live, answer);
 }
 
@@ -85,7 +86,7 @@ function decideChanged(
   const emptied =
     summary === undefined || summary.wiped ? chainsOf(wish).filter((chain) => isEmptied(chain, live)) : [];
   if (emptied.length === 0 && onDelete === 'restore' && isMissing(wish, live))
-    return answer('damage', wish, 'on_delete=restore');
+    return answer('damage', withLost(live, wish), 'on_delete=restore');
   if (emptied.length === 0) return answer('pending', live, 'user=changed');
   return answer('wipe', withChains(live, wish, emptied), ...emptied.map(({ name }) => `chain=${name}`));
 }
@@ -105,10 +106,10 @@ function isMissing(wish: NftTable, live: NftTable): boolean {
 /** `live` with these chains of the wish in their place; what they lead to and name comes with them. */
 function withChains(live: NftTable, wish: NftTable, chains: readonly NftChain[]): NftTable {
   const back = new Map(chains.map((chain) => [objectKey(chain), chain]));
-  const standing = new Set(live.objects.map(objectKey));
-  const named = wish.objects.filter((object) => !standing.has(objectKey(object)));
-  const replaced = mapObjects(live, (object) => back.get(objectKey(object)) ?? object);
-  return { ...replaced, parts: [...replaced.parts, ...named], objects: [...replaced.objects, ...named] };
+  return withObjectsOf(
+    mapObjects(live, (object) => back.get(objectKey(object)) ?? object),
+    wish,
+  );
 }
 
 /** One `nft -f`, or one script, that replaces tables: they are judged together. */

@@ -14,6 +14,7 @@ import {
   type NativeEdit,
   type NativePlan,
   type NativeWaiting,
+  isWhole,
   planNative,
   withoutHeld,
   withWaiting,
@@ -74,10 +75,11 @@ export async function walkNative(context: PassContext, request: PassRequest): Pr
     if (read.kind === 'unreadable') return { ...ending, ...unreadable(read.why) };
     const classified = classifyNative(read.tables);
     asked = asOfNow(asked);
-    const seen = see(context, asked, classified);
-    if (round === 1) ending = { ...ending, decisions: seen.decisions };
+    const seen = see(context, asked, classified, round === 1 ? undefined : ending.waiting);
+    // What was decided before somebody else's commit came between, and nothing was done for, is no decision.
+    if (ending.done.length === 0) ending = { ...ending, decisions: seen.decisions };
     if (asked !== request) ending = { ...ending, overtaken: true };
-    const step = await carryOut(context, asked, classified, seen);
+    const step = await carryOut(context, asked, classified, seen, ending.waiting);
     ending = { ...ending, classified, waiting: step.waiting, kept: [...ending.kept, ...step.kept] };
     if (step.kind === 'again') {
       ending = {
@@ -126,17 +128,21 @@ interface SeenNative {
   readonly tried: readonly NativeDecision[];
 }
 
-function see({ memory, settings }: PassContext, request: PassRequest, classified: ClassifiedNative): SeenNative {
+/** `refused`: what nft did not take in this pass; before it has said so, what waits since the last one. */
+function see(
+  { memory, settings }: PassContext,
+  request: PassRequest,
+  classified: ClassifiedNative,
+  refused: readonly NativeWaiting[] | undefined,
+): SeenNative {
   const live = userNativeOf(classified);
-  const waiting = memory.waitingNative ?? [];
+  const waiting = refused ?? memory.waitingNative ?? [];
   const known = memory.snapshotId === undefined ? live : memory.wish.native;
   // What nft cannot load back stays as it is, and is wanted as it was.
   const wanted = [...known].filter(([key]) => (classified.get(key)?.unloadable ?? []).length === 0);
   const standing = wanted.flatMap(([key, table]) => {
-    const without = withoutHeld(
-      table,
-      waiting.filter((rule) => rule.key === key),
-    );
+    const mine = waiting.filter((rule) => rule.key === key);
+    const without = live.has(key) ? withoutHeld(table, mine.filter((rule) => !isWhole(rule))) : withoutHeld(table, mine);
     return without === undefined ? [] : [[key, without] as const];
   });
   const { burstOver, native: summaries } = request;
@@ -179,8 +185,9 @@ async function carryOut(
   request: PassRequest,
   classified: ClassifiedNative,
   { live, tried }: SeenNative,
+  refused: readonly NativeWaiting[],
 ): Promise<Step> {
-  const waiting: NativeWaiting[] = [];
+  const waiting: NativeWaiting[] = [...refused];
   const kept: string[] = [];
   for (;;) {
     const plan = planNative(tried, live, classified, waiting);
@@ -195,7 +202,7 @@ async function carryOut(
     const fresh = result.kind === 'refused' ? result.refused.filter((each) => !isHeld(waiting, each)) : [];
     if (fresh.length === 0 || waiting.length + fresh.length > MOST_HELD)
       return { kind: 'failed', why: result.kind === 'failed' ? result.said : 'nft refuses too much', waiting, kept };
-    waiting.push(...fresh.map(({ key, chain, text, said }) => ({ key, chain, text, why: said })));
+    for (const each of fresh) if (!isHeld(waiting, each)) waiting.push(waitingOf(each));
   }
 }
 
@@ -204,6 +211,8 @@ function withMark(context: PassContext, { input, edits }: NativePlan): string {
   const made = edits.find(({ kind }) => kind !== 'delete');
   return made === undefined ? nativeMark(context, edits[0]?.key ?? '') + input : input + nativeMark(context, made.key);
 }
+
+const waitingOf = ({ key, chain, text, said }: RefusedNative): NativeWaiting => ({ key, chain, text, why: said });
 
 const isHeld = (waiting: readonly NativeWaiting[], { key, chain, text }: RefusedNative): boolean =>
   waiting.some((rule) => rule.key === key && rule.chain === chain && rule.text === text);

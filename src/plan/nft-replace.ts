@@ -1,7 +1,7 @@
 // Native tables as one input for `nft -f`: all that differ are replaced in one transaction, nothing else is touched.
 // Guarantees: never `flush ruleset`; a table that is as wanted is left out; of a table that cannot be loaded back nothing
 // is written, it is `refused` with the reasons. The input fails as a whole when a table that was missing has been made
-// meanwhile, or one that stood has been made anew (`create`, and the handle where the listing has it).
+// meanwhile, or one that stood has been made anew or got or lost a rule (`create`, and the handles where the listing has them).
 // Does not: delete tables that nobody named, or check with nft (apply does).
 
 import { elementsOf } from '../ruleset/nft/elements.ts';
@@ -9,7 +9,7 @@ import { formatDuration, parseDuration } from '../ruleset/nft/duration.ts';
 import { evidenceOf, type IptablesEvidence } from '../ruleset/nft/iptables-tables.ts';
 import { printNftObject } from '../ruleset/nft/print.ts';
 import { sameTable } from '../ruleset/nft/same.ts';
-import { type NftSet, type NftTable, tableKey } from '../ruleset/nft/types.ts';
+import { chainsOf, type NftSet, type NftTable, setsOf, tableKey } from '../ruleset/nft/types.ts';
 import { isOwned, type Unloadable, unloadableIn } from '../ruleset/nft/unloadable.ts';
 
 export interface NftReplacement {
@@ -94,11 +94,23 @@ function renderCreation(table: NftTable, key: string): string {
   return own.length === 0 ? `create table ${key}\n` : `create table ${key} {\n${own.join('')}}\n`;
 }
 
-/** `delete table inet handle 3` fails once another table has the name. */
-const renderDeletion = (table: NftTable): string =>
-  table.handle === undefined
-    ? `delete table ${tableKey(table)}\n`
-    : `delete table ${table.family} handle ${table.handle}\n`;
+/**
+ * `delete table inet handle 3` fails once another table has the name; what stands before it fails when a rule was deleted or
+ * added since the listing (a chain that is not empty cannot be deleted), so that it is not lost unseen. Maps go before the
+ * chains that their elements lead to. Not noticed: a new chain, and new elements of a set.
+ */
+function renderDeletion(table: NftTable): string {
+  if (table.handle === undefined) return `delete table ${tableKey(table)}\n`;
+  const key = tableKey(table);
+  const chains = chainsOf(table);
+  const rules = chains.flatMap(({ name, rules: all }) =>
+    all.flatMap(({ handle }) => (handle === undefined ? [] : [`delete rule ${key} ${name} handle ${handle}\n`])),
+  );
+  const objects = [...setsOf(table).filter(({ keyword }) => keyword === 'map'), ...chains].flatMap(({ kind, handle }) =>
+    handle === undefined ? [] : [`delete ${kind === 'set' ? 'map' : kind} ${key} handle ${handle}\n`],
+  );
+  return [...rules, ...objects, `delete table ${table.family} handle ${table.handle}\n`].join('');
+}
 
 /** The set's text, with the time its elements have left now. Without such elements the text stays as it is. */
 function renderSet(set: NftSet, ageMs: number): string {

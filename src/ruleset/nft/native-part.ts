@@ -78,7 +78,7 @@ function emptied(set: NftSet): NftSet {
 /** The same table as listed without `-a`. */
 export function withoutHandles(table: NftTable): NftTable {
   const bare = (text: string, handle: number | undefined): string =>
-    handle === undefined ? text : text.replace(new RegExp(` # handle ${handle}(?=\\n|$)`), '');
+    handle === undefined ? text : text.replace(new RegExp(` # handle ${handle}(\\n?)$`), '$1'); // accept # handle 5
   const inChain = (chain: NftChain): NftChain => {
     const parts = chain.parts.map((part) =>
       part.kind === 'rule' ? { ...part, source: bare(part.source, part.handle), handle: undefined } : part,
