@@ -44,8 +44,22 @@ export async function applyNative({ exec }: Pick<Host, 'exec'>, input: string): 
     : { kind: 'failed', said: errors[0]?.message ?? 'nft failed' };
 }
 
+/**
+ * Makes the chains and deletes them again (`mw-...`, by `FAMILY NAME`), and says which handle a chain made next would get. A table
+ * that is gone has none.
+ */
+export async function nextHandles(
+  { exec }: Pick<Host, 'exec'>,
+  chains: ReadonlyMap<string, string>,
+): Promise<Map<string, number>> {
+  const input = [...chains].map(([key, name]) => `add chain ${key} ${name}\ndelete chain ${key} ${name}\n`).join('');
+  const { exitCode, stdout } = await exec({ file: 'nft', args: ['-e', '-a', '-f', '-'], input });
+  const found = exitCode === 0 ? stdout.matchAll(/^add chain (\S+ \S+) (\S+).* # handle (\d+)$/gm) : []; // add chain inet a mw-1a2b3c4d # handle 7
+  return new Map([...found].map(([, key = '', , handle]) => [key, Number(handle) + 1]));
+}
+
 /** `create table inet a`, `delete table inet handle 3`, `delete rule inet a input handle 7` */
-const isOurLine = (line: string): boolean => /^(?:create|delete) (?:table|map|rule|chain) /.test(line);
+const isOurLine = (line: string): boolean => /^(?:create|delete) (?:table|rule|chain) /.test(line);
 
 type Place = Omit<RefusedNative, 'said'>;
 

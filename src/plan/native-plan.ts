@@ -10,7 +10,7 @@ import { withObjectsOf, withRules, withRulesOf } from '../merge/native-objects.t
 import { isSameTable, mapObjects, type NativePart, objectKey, rulesOf } from '../ruleset/nft/native-part.ts';
 import { canonicalObjectText } from '../ruleset/nft/same.ts';
 import { chainsOf, type NftTable, setsOf } from '../ruleset/nft/types.ts';
-import { type NftRefusal, renderReplacement } from './nft-replace.ts';
+import { type NftLock, type NftRefusal, renderReplacement } from './nft-replace.ts';
 
 /** A rule of the user's native tables that nft refuses now, and why (its own words). */
 export interface NativeWaiting {
@@ -45,6 +45,7 @@ export function planNative(
   live: NativePart,
   classified: ClassifiedNative,
   held: readonly NativeWaiting[] = [],
+  locks: ReadonlyMap<string, NftLock> = new Map(),
 ): NativePlan {
   const edits = decisions.flatMap((decision) => editOf(decision, live, held));
   const wanted = edits.flatMap(({ table, key }) =>
@@ -52,7 +53,7 @@ export function planNative(
   );
   const remove = edits.flatMap(({ kind, key }) => (kind === 'delete' ? [key] : []));
   const standing = [...classified.values()].map(({ table }) => table);
-  const { input, replaced, refused } = renderReplacement(wanted, standing, { remove });
+  const { input, replaced, refused } = renderReplacement(wanted, standing, { remove, locks });
   const made = edits.filter(({ key }) => replaced.includes(key));
   return { edits: made, input, refused, mends: made.flatMap((edit) => mendOf(edit, live.get(edit.key))) };
 }

@@ -6,12 +6,11 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readConfig } from '../../src/config.ts';
 import { openContext } from '../../src/context.ts';
-import type { Command, Host } from '../../src/host/host.ts';
+import { type Command, type ExecResult, type Host, HostError } from '../../src/host/host.ts';
 import { type NativeSummary, NO_NATIVE_CHANGE } from '../../src/merge/native-summary.ts';
 import { runPass } from '../../src/pass.ts';
 import type { Outcome, PassContext, PassRequest } from '../../src/pass/types.ts';
 import { canonicalTable } from '../../src/ruleset/nft/same.ts';
-import { evidenceOf } from '../../src/ruleset/nft/iptables-tables.ts';
 import { ownerOfNativeTable } from '../../src/owners/index.ts';
 import { printNftTable } from '../../src/ruleset/nft/print.ts';
 import { tableKey } from '../../src/ruleset/nft/types.ts';
@@ -21,12 +20,11 @@ import { parseNft } from '../../src/ruleset/nft/parse.ts';
 import { accept } from '../../src/verbs/accept.ts';
 import { handRequest } from '../../src/verbs/hand.ts';
 import { init } from '../../src/verbs/init.ts';
-import { snapshot } from '../../src/verbs/snapshot.ts';
 import type { World } from '../../src/verbs/types.ts';
 import { nftCaptures } from '../captures/nft.ts';
 import { nftRulesets } from '../generate/nft-ruleset.ts';
 import { SEED } from '../generate/seed.ts';
-import { openNetns, type NetnsHost } from './netns-host.ts';
+import { openNetns, type NetnsHost, report } from './netns-host.ts';
 
 const COUNT = Number(process.env['NFT_RULESETS'] ?? 12);
 const GENERATED = fc.sample(nftRulesets, { numRuns: COUNT, seed: SEED });
@@ -35,13 +33,17 @@ let netns: NetnsHost;
 let world: World;
 /** Called before each command; may answer instead of it. */
 let before: (command: Command) => Promise<void> | void;
+/** What a command ends with, instead of what it would. */
+let answer: (command: Command) => Partial<ExecResult> | undefined;
 
 beforeEach(async () => {
   netns = await openNetns();
   before = () => undefined;
+  answer = () => undefined;
   const exec: Host['exec'] = async (command) => {
     await before(command);
-    return netns.host.exec(command);
+    const instead = answer(command);
+    return instead === undefined ? netns.host.exec(command) : { ...(await netns.host.exec({ file: 'true', args: [] })), ...instead, command };
   };
   const host: Host = { ...netns.host, exec, clock: eagerClock(netns.host.clock) };
   const folder = dirname(netns.lockPath);
@@ -244,7 +246,7 @@ describe('a rule that cannot be loaded now', () => {
 });
 
 describe('a race', () => {
-  const T = 'table inet own { chain in { type filter hook input priority 0; policy accept; tcp dport 1 accept; tcp dport 2 accept; }\nchain other { tcp dport 3 accept; }\n}';
+  const T = 'table inet own { chain in { type filter hook input priority 0; policy accept; tcp dport 1 accept; tcp dport 2 accept; }\nchain other { tcp dport 3 accept; tcp dport 4 accept; }\n}';
   /** Runs once, right before the first `nft -f`. */
   const atCommit = (script: string): void => {
     let done = false;
@@ -275,8 +277,128 @@ describe('a race', () => {
   it('with somebody who deletes a rule of the table: it does not come back', async () => {
     await begin(T);
     await netns.sh('nft flush chain inet own in');
-    atCommit('nft flush chain inet own other');
+    const handle = /tcp dport 3 accept # handle (\d+)/.exec(await netns.sh('nft -a list ruleset'))?.[1];
+    atCommit(`nft delete rule inet own other handle ${handle}`);
     await pass();
     expect(await list()).not.toContain('tcp dport 3 ');
+    expect(await list()).toContain('tcp dport 1 ');
+  });
+});
+
+describe('a host that fails', () => {
+  const T = 'table inet own {\nchain in {\ntype filter hook input priority 0; policy accept; tcp dport 1 accept\n tcp dport 2 accept\n}\nchain other {\ntcp dport 3 accept\n}\n}';
+  const answers = (how: (command: Command) => Partial<ExecResult> | undefined): void => {
+    answer = how;
+  };
+
+  it('without nft, or with one that fails, forgets nothing', async () => {
+    const context = await begin(T);
+    const wanted = context.memory.wish.native.size;
+    for (const exitCode of [127, 1, 124]) {
+      answers(({ file }) => (file === 'nft' ? { exitCode, stdout: '', stderr: 'nft: no' } : undefined));
+      const outcome = await pass();
+      expect(outcome.kind).toBe('unreadable');
+      expect(context.memory.wish.native.size).toBe(wanted);
+    }
+    answers(({ file, args }) => (file === 'nft' && args.includes('-f') ? { exitCode: 1, stderr: 'no' } : undefined));
+    await netns.sh('nft flush ruleset');
+    expect((await pass()).kind).toBe('failed');
+    answers(() => undefined);
+    expect((await pass()).kind).toBe('mended');
+    expect(await list()).toContain('tcp dport 3');
+  });
+
+  it('with a full disk: what was wiped comes back, what would be lost is left', async () => {
+    const context = await begin(T);
+    const full: PassContext = {
+      ...context,
+      journal: { ...context.journal, keepText: () => Promise.reject(new HostError('write-failed', 'no space')) },
+    };
+    world = { ...world, context: full };
+    await netns.sh('nft flush chain inet own in');
+    expect((await pass()).kind).toBe('mended');
+    expect(await list()).toContain('tcp dport 1');
+    await netns.sh('nft add rule inet own other tcp dport 99 accept');
+    const outcome = await pass({ authority: 'snapshot' });
+    expect(outcome.kind).toBe('failed');
+    expect(outcome.why).toContain('no space');
+    expect(await list()).toContain('tcp dport 99');
+  });
+
+  it('when iptables’ rules cannot be read, the native ones are guarded and remembered all the same', async () => {
+    await begin(T);
+    answers(({ file }) => (file === 'iptables-save' ? { exitCode: 1, stdout: '', stderr: 'no' } : undefined));
+    await netns.sh('nft add rule inet own other tcp dport 99 accept');
+    await pass();
+    await netns.sh('nft flush ruleset');
+    await pass();
+    expect(await list()).toContain('tcp dport 99');
+    expect(await list()).toContain('tcp dport 1');
+  });
+});
+
+describe('by hand and in other modes', () => {
+  const T = 'table inet own {\nchain in {\ntype filter hook input priority 0; policy accept; tcp dport 1 accept\n tcp dport 2 accept\n}\n}';
+
+  it('a dry run, observe mode and a host without a snapshot write nothing', async () => {
+    await begin(T);
+    await netns.sh('nft flush ruleset');
+    expect((await pass({ dryRun: true })).kind).toBe('would-mend');
+    expect((await pass({ mode: 'observe' })).kind).toBe('would-mend');
+    expect(await list()).toBe('');
+    expect((await pass()).kind).toBe('mended');
+  });
+
+  it('accept takes a restored table out again, and a restored chain', async () => {
+    await begin(T);
+    await netns.sh('nft flush chain inet own in');
+    expect((await pass()).kind).toBe('mended');
+    const took = await accept(world, { pass: undefined, dryRun: false });
+    expect(took.kind, JSON.stringify(took)).toBe('accept');
+    expect(await list()).not.toContain('tcp dport 1');
+    await netns.sh('nft flush ruleset');
+    expect((await pass()).kind).toBe('mended');
+    expect((await accept(world, { pass: undefined, dryRun: false })).kind).toBe('accept');
+    expect(await list()).toBe('');
+  });
+});
+
+describe('many', () => {
+  it('tables and rules come back in one pass', async () => {
+    const chain = (rules: string): string => `chain in {\ntype filter hook input priority 0; policy accept\n${rules}}\n`;
+    const hundred = Array.from({ length: 60 }, (_, n) => `table inet t${n} {\n${chain(`tcp dport ${n + 1} accept\n`)}}\n`);
+    const rules = Array.from({ length: 10_000 }, (_, n) => `ip saddr 10.0.${n >> 8}.${n & 255} drop\n`).join('');
+    await begin(`${hundred.join('')}table inet big {\n${chain(rules)}}\n`);
+    const was = await native();
+    await netns.sh('nft flush ruleset');
+    const started = performance.now();
+    await pass();
+    report(`60 tables and 10,000 rules: ${Math.round(performance.now() - started)} ms`);
+    expect(await native()).toEqual(was);
+    await netns.sh('nft flush chain inet big in');
+    const again = performance.now();
+    await pass();
+    report(`one chain of 10,000 rules: ${Math.round(performance.now() - again)} ms`);
+    expect(await native()).toEqual(was);
+  });
+
+  it('tables that are deleted while they are listed are no fault', async () => {
+    await begin(`table inet a {\n}\ntable inet b {\nchain c {\naccept\n}\n}\n`);
+    await netns.sh('nft add table inet gone');
+    let done = false;
+    before = async ({ args }) => {
+      if (done || !args.includes('gone')) return;
+      done = true;
+      await netns.sh('nft delete table inet gone');
+    };
+    expect((await pass()).kind).toBe('unchanged');
+  });
+
+  it('a table whose name nft cannot read back does not hide the others', async () => {
+    await begin(`table inet b {\nchain c {\naccept\n}\n}\n`);
+    await netns.sh('nft -j -f -', '{"nftables":[{"add":{"table":{"family":"inet","name":"counter"}}},{"add":{"table":{"family":"inet","name":"a b"}}}]}');
+    await netns.sh('nft delete table inet b');
+    expect((await pass()).kind).toBe('mended');
+    expect(await list()).toContain('table inet b');
   });
 });
