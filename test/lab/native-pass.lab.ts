@@ -366,19 +366,19 @@ describe('by hand and in other modes', () => {
 describe('many', () => {
   it('tables and rules come back in one pass', async () => {
     const chain = (rules: string): string => `chain in {\ntype filter hook input priority 0; policy accept\n${rules}}\n`;
-    const hundred = Array.from({ length: 60 }, (_, n) => `table inet t${n} {\n${chain(`tcp dport ${n + 1} accept\n`)}}\n`);
-    const rules = Array.from({ length: 10_000 }, (_, n) => `ip saddr 10.0.${n >> 8}.${n & 255} drop\n`).join('');
+    const hundred = Array.from({ length: 20 }, (_, n) => `table inet t${n} {\n${chain(`tcp dport ${n + 1} accept\n`)}}\n`);
+    const rules = Array.from({ length: 3_000 }, (_, n) => `ip saddr 10.0.${n >> 8}.${n & 255} drop\n`).join('');
     await begin(`${hundred.join('')}table inet big {\n${chain(rules)}}\n`);
     const was = await native();
     await netns.sh('nft flush ruleset');
     const started = performance.now();
     await pass();
-    report(`60 tables and 10,000 rules: ${Math.round(performance.now() - started)} ms`);
+    report(`20 tables and 3,000 rules: ${Math.round(performance.now() - started)} ms`);
     expect(await native()).toEqual(was);
     await netns.sh('nft flush chain inet big in');
     const again = performance.now();
     await pass();
-    report(`one chain of 10,000 rules: ${Math.round(performance.now() - again)} ms`);
+    report(`one chain of 3,000 rules: ${Math.round(performance.now() - again)} ms`);
     expect(await native()).toEqual(was);
   });
 
@@ -396,7 +396,8 @@ describe('many', () => {
 
   it('a table whose name nft cannot read back does not hide the others', async () => {
     await begin(`table inet b {\nchain c {\naccept\n}\n}\n`);
-    await netns.sh('nft -j -f -', '{"nftables":[{"add":{"table":{"family":"inet","name":"counter"}}},{"add":{"table":{"family":"inet","name":"a b"}}}]}');
+    const json = '{"nftables":[{"add":{"table":{"family":"inet","name":"counter"}}},{"add":{"table":{"family":"inet","name":"a b"}}}]}';
+    await netns.sh(`echo '${json}' | nft -j -f -`);
     await netns.sh('nft delete table inet b');
     expect((await pass()).kind).toBe('mended');
     expect(await list()).toContain('table inet b');
