@@ -11,7 +11,12 @@ import { parseNft } from '../ruleset/nft/parse.ts';
 import { type NftTable, tableKey } from '../ruleset/nft/types.ts';
 
 export type NativeRead =
-  | { readonly kind: 'tables'; readonly tables: readonly NftTable[]; readonly text: string; readonly isWithoutNft?: true }
+  | {
+      readonly kind: 'tables';
+      readonly tables: readonly NftTable[];
+      readonly text: string;
+      readonly isWithoutNft?: true;
+    }
   | { readonly kind: 'unreadable'; readonly why: string };
 
 const NOT_INSTALLED = 127;
@@ -67,7 +72,8 @@ async function listAll({ exec }: Pick<Host, 'exec'>, keys: readonly string[]): P
 }
 
 /** `Error: syntax error, unexpected counter, expecting string` */
-const isNoName = ({ exitCode, stderr }: ExecResult): boolean => exitCode !== 0 && stderr.startsWith('Error: syntax error');
+const isNoName = ({ exitCode, stderr }: ExecResult): boolean =>
+  exitCode !== 0 && stderr.startsWith('Error: syntax error');
 
 /** `table inet filter {` */
 function keyOf(line: string): string | undefined {

@@ -151,7 +151,12 @@ function see(
   const wanted = [...known].filter(([key]) => (classified.get(key)?.unloadable ?? []).length === 0);
   const standing = wanted.flatMap(([key, table]) => {
     const mine = waiting.filter((rule) => rule.key === key);
-    const without = live.has(key) ? withoutHeld(table, mine.filter((rule) => !isWhole(rule))) : withoutHeld(table, mine);
+    const without = live.has(key)
+      ? withoutHeld(
+          table,
+          mine.filter((rule) => !isWhole(rule)),
+        )
+      : withoutHeld(table, mine);
     return without === undefined ? [] : [[key, without] as const];
   });
   const { burstOver, native: summaries } = request;
@@ -271,9 +276,13 @@ async function keepTexts(
 /** Something of what stands is not in the table that comes in its place. */
 function losesRules(before: NftTable | undefined, after: NftTable | undefined): boolean {
   if (before === undefined) return false;
-  if (after === undefined || before.objects.some((one) => !after.objects.some((other) => objectKey(one) === objectKey(other))))
+  if (
+    after === undefined ||
+    before.objects.some((one) => !after.objects.some((other) => objectKey(one) === objectKey(other)))
+  )
     return true;
-  const texts = (table: NftTable): string[] => rulesOf(table).map(({ chain, text }) => `${chain} ${canonicalRule(text)}`);
+  const texts = (table: NftTable): string[] =>
+    rulesOf(table).map(({ chain, text }) => `${chain} ${canonicalRule(text)}`);
   return missingFrom(texts(before), texts(after)).length > 0;
 }
 

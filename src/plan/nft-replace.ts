@@ -64,7 +64,13 @@ export function renderReplacement(
     const refusal = refusalOf(table, before, key);
     if (refusal !== undefined) refused.push(refusal);
     else {
-      blocks.push(renderTable(table, before === undefined ? renderCreation(table, key) : renderDeletion(before, locks.get(key)), ageMs));
+      blocks.push(
+        renderTable(
+          table,
+          before === undefined ? renderCreation(table, key) : renderDeletion(before, locks.get(key)),
+          ageMs,
+        ),
+      );
       replaced.push(key);
     }
   }

@@ -43,7 +43,9 @@ beforeEach(async () => {
   const exec: Host['exec'] = async (command) => {
     await before(command);
     const instead = answer(command);
-    return instead === undefined ? netns.host.exec(command) : { ...(await netns.host.exec({ file: 'true', args: [] })), ...instead, command };
+    return instead === undefined
+      ? netns.host.exec(command)
+      : { ...(await netns.host.exec({ file: 'true', args: [] })), ...instead, command };
   };
   const host: Host = { ...netns.host, exec, clock: eagerClock(netns.host.clock) };
   const folder = dirname(netns.lockPath);
@@ -56,7 +58,10 @@ afterEach(() => netns.close());
 
 const nft = (input: string): Promise<string> => netns.sh('nft -f -', input);
 const list = (): Promise<string> => netns.sh('nft -s list ruleset');
-const tables = (text: string): string[] => parseNft(text).tables.map((table) => canonicalTable(table)).sort();
+const tables = (text: string): string[] =>
+  parseNft(text)
+    .tables.map((table) => canonicalTable(table))
+    .sort();
 /** Without what iptables-nft makes for itself when it is asked. */
 const native = async (): Promise<string[]> => tables(await list());
 
@@ -90,7 +95,6 @@ async function comesBack(): Promise<void> {
   expect(second.drift.filter(({ kind }) => kind === 'pending' || kind === 'waiting')).toEqual([]);
 }
 
-
 const isUsers = (key: string): boolean => ownerOfNativeTable(key) === undefined;
 
 describe('after `nft flush ruleset`', () => {
@@ -98,7 +102,12 @@ describe('after `nft flush ruleset`', () => {
     let loaded = 0;
     for (const { text } of nftCaptures()) {
       for (const table of parseNft(text).tables) {
-        if (!isUsers(tableKey(table)) || /^ip6? (?:filter|nat|mangle|raw|security)$/.test(tableKey(table)) || unloadableIn(table).length > 0) continue;
+        if (
+          !isUsers(tableKey(table)) ||
+          /^ip6? (?:filter|nat|mangle|raw|security)$/.test(tableKey(table)) ||
+          unloadableIn(table).length > 0
+        )
+          continue;
         await netns.sh('nft flush ruleset');
         const took = await netns.host.exec({ file: 'nft', args: ['-f', '-'], input: printNftTable(table) });
         if (took.exitCode !== 0) continue;
@@ -223,7 +232,10 @@ describe('a rule that cannot be loaded now', () => {
   });
 
   it.each([
-    ['a chain of the device', 'chain g { type filter hook ingress device "dummy7" priority 1; policy accept; tcp dport 4 drop; }'],
+    [
+      'a chain of the device',
+      'chain g { type filter hook ingress device "dummy7" priority 1; policy accept; tcp dport 4 drop; }',
+    ],
   ])('%s: what stands of its table is never deleted', async (_name, object) => {
     await netns.sh('ip link add dummy7 type bridge');
     await begin(`table inet own { ${object}
@@ -246,7 +258,8 @@ describe('a rule that cannot be loaded now', () => {
 });
 
 describe('a race', () => {
-  const T = 'table inet own { chain in { type filter hook input priority 0; policy accept; tcp dport 1 accept; tcp dport 2 accept; }\nchain other { tcp dport 3 accept; tcp dport 4 accept; }\n}';
+  const T =
+    'table inet own { chain in { type filter hook input priority 0; policy accept; tcp dport 1 accept; tcp dport 2 accept; }\nchain other { tcp dport 3 accept; tcp dport 4 accept; }\n}';
   /** Runs once, right before the first `nft -f`. */
   const atCommit = (script: string): void => {
     let done = false;
@@ -286,7 +299,8 @@ describe('a race', () => {
 });
 
 describe('a host that fails', () => {
-  const T = 'table inet own {\nchain in {\ntype filter hook input priority 0; policy accept; tcp dport 1 accept\n tcp dport 2 accept\n}\nchain other {\ntcp dport 3 accept\n}\n}';
+  const T =
+    'table inet own {\nchain in {\ntype filter hook input priority 0; policy accept; tcp dport 1 accept\n tcp dport 2 accept\n}\nchain other {\ntcp dport 3 accept\n}\n}';
   const answers = (how: (command: Command) => Partial<ExecResult> | undefined): void => {
     answer = how;
   };
@@ -338,7 +352,8 @@ describe('a host that fails', () => {
 });
 
 describe('by hand and in other modes', () => {
-  const T = 'table inet own {\nchain in {\ntype filter hook input priority 0; policy accept; tcp dport 1 accept\n tcp dport 2 accept\n}\n}';
+  const T =
+    'table inet own {\nchain in {\ntype filter hook input priority 0; policy accept; tcp dport 1 accept\n tcp dport 2 accept\n}\n}';
 
   it('a dry run, observe mode and a host without a snapshot write nothing', async () => {
     await begin(T);
@@ -365,8 +380,12 @@ describe('by hand and in other modes', () => {
 
 describe('many', () => {
   it('tables and rules come back in one pass', async () => {
-    const chain = (rules: string): string => `chain in {\ntype filter hook input priority 0; policy accept\n${rules}}\n`;
-    const hundred = Array.from({ length: 20 }, (_, n) => `table inet t${n} {\n${chain(`tcp dport ${n + 1} accept\n`)}}\n`);
+    const chain = (rules: string): string =>
+      `chain in {\ntype filter hook input priority 0; policy accept\n${rules}}\n`;
+    const hundred = Array.from(
+      { length: 20 },
+      (_, n) => `table inet t${n} {\n${chain(`tcp dport ${n + 1} accept\n`)}}\n`,
+    );
     const rules = Array.from({ length: 3_000 }, (_, n) => `ip saddr 10.0.${n >> 8}.${n & 255} drop\n`).join('');
     await begin(`${hundred.join('')}table inet big {\n${chain(rules)}}\n`);
     const was = await native();
@@ -396,7 +415,8 @@ describe('many', () => {
 
   it('a table whose name nft cannot read back does not hide the others', async () => {
     await begin(`table inet b {\nchain c {\naccept\n}\n}\n`);
-    const json = '{"nftables":[{"add":{"table":{"family":"inet","name":"counter"}}},{"add":{"table":{"family":"inet","name":"a b"}}}]}';
+    const json =
+      '{"nftables":[{"add":{"table":{"family":"inet","name":"counter"}}},{"add":{"table":{"family":"inet","name":"a b"}}}]}';
     await netns.sh(`echo '${json}' | nft -j -f -`);
     await netns.sh('nft delete table inet b');
     expect((await pass()).kind).toBe('mended');

@@ -12,7 +12,7 @@ import { SEED } from '../generate/seed.ts';
 import { usersOf, type Wall } from './yardstick.ts';
 
 const TIMES = process.env['LAB_FULL'] === '1' ? 10 : 1;
-const SEQUENCE_LENGTH = 20;
+const SEQUENCE_LENGTH = TIMES === 1 ? 12 : 20;
 
 export interface StageOptions extends Omit<HypervisorOptions, 'name'> {
   readonly guard: GuardRun;
