@@ -83,19 +83,21 @@ function decideChanged(
   live: NftTable,
   answer: Answer,
 ): NativeDecision {
+  // Nobody was heard, and there are other rules now: a ruleset that was loaded while nobody listened, without this chain.
+  const isOther = summary === undefined && countShared(placed(live), placed(wish)) < placed(live).length;
   const emptied =
-    summary === undefined || summary.wiped ? chainsOf(wish).filter((chain) => isEmptied(chain, live)) : [];
+    summary === undefined || summary.wiped ? chainsOf(wish).filter((chain) => isEmptied(chain, live, isOther)) : [];
   if (emptied.length === 0 && onDelete === 'restore' && isMissing(wish, live))
     return answer('damage', withLost(live, wish), 'on_delete=restore');
   if (emptied.length === 0) return answer('pending', live, 'user=changed');
   return answer('wipe', withChains(live, wish, emptied), ...emptied.map(({ name }) => `chain=${name}`));
 }
 
-function isEmptied({ name, base, rules }: NftChain, live: NftTable): boolean {
+function isEmptied({ name, base, rules }: NftChain, live: NftTable, isOther: boolean): boolean {
   const now = chainsOf(live).find((chain) => chain.name === name);
   if (rules.length === 0) return false;
   // A regular chain can only be deleted on purpose: nft refuses while a rule leads to it.
-  return now === undefined ? base !== undefined : now.rules.length === 0;
+  return now === undefined ? base !== undefined && !isOther : now.rules.length === 0;
 }
 
 function isMissing(wish: NftTable, live: NftTable): boolean {

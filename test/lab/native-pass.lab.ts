@@ -26,7 +26,7 @@ import { nftRulesets } from '../generate/nft-ruleset.ts';
 import { SEED } from '../generate/seed.ts';
 import { openNetns, type NetnsHost, report } from './netns-host.ts';
 
-const COUNT = Number(process.env['NFT_RULESETS'] ?? 12);
+const COUNT = Number(process.env['NFT_RULESETS'] ?? 6);
 const GENERATED = fc.sample(nftRulesets, { numRuns: COUNT, seed: SEED });
 
 let netns: NetnsHost;
@@ -100,14 +100,17 @@ const isUsers = (key: string): boolean => ownerOfNativeTable(key) === undefined;
 describe('after `nft flush ruleset`', () => {
   it('every table of the captures that nft loads comes back, and a second pass is empty', async () => {
     let loaded = 0;
+    const known = new Set<string>();
     for (const { text } of nftCaptures()) {
       for (const table of parseNft(text).tables) {
         if (
           !isUsers(tableKey(table)) ||
-          /^ip6? (?:filter|nat|mangle|raw|security)$/.test(tableKey(table)) ||
+          /^(?:ip6?|bridge|arp) (?:filter|nat|broute|mangle|raw|security)$/.test(tableKey(table)) ||
           unloadableIn(table).length > 0
         )
           continue;
+        if (known.has(canonicalTable(table))) continue;
+        known.add(canonicalTable(table));
         await netns.sh('nft flush ruleset');
         const took = await netns.host.exec({ file: 'nft', args: ['-f', '-'], input: printNftTable(table) });
         if (took.exitCode !== 0) continue;
@@ -386,18 +389,18 @@ describe('many', () => {
       { length: 20 },
       (_, n) => `table inet t${n} {\n${chain(`tcp dport ${n + 1} accept\n`)}}\n`,
     );
-    const rules = Array.from({ length: 3_000 }, (_, n) => `ip saddr 10.0.${n >> 8}.${n & 255} drop\n`).join('');
+    const rules = Array.from({ length: 1_000 }, (_, n) => `ip saddr 10.0.${n >> 8}.${n & 255} drop\n`).join('');
     await begin(`${hundred.join('')}table inet big {\n${chain(rules)}}\n`);
     const was = await native();
     await netns.sh('nft flush ruleset');
     const started = performance.now();
     await pass();
-    report(`20 tables and 3,000 rules: ${Math.round(performance.now() - started)} ms`);
+    report(`20 tables and 1,000 rules: ${Math.round(performance.now() - started)} ms`);
     expect(await native()).toEqual(was);
     await netns.sh('nft flush chain inet big in');
     const again = performance.now();
     await pass();
-    report(`one chain of 3,000 rules: ${Math.round(performance.now() - again)} ms`);
+    report(`one chain of 1,000 rules: ${Math.round(performance.now() - again)} ms`);
     expect(await native()).toEqual(was);
   });
 

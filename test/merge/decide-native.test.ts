@@ -138,6 +138,12 @@ describe('the user’s native tables', () => {
     ]);
   });
 
+  it('get no chain back into a ruleset with other rules that came while nobody listened', () => {
+    const live = table('inet filter', chain('INPUT', ['udp dport 53 accept'], 'input'), chain('forward', ['drop']));
+    expect(decide(FILTER, live)).toEqual({ 'inet filter': 'pending live' });
+    expect(decide(FILTER, table('inet filter', chain('forward', ['drop'])))).toEqual({ 'inet filter': 'wipe other' });
+  });
+
   it('are not decided within a burst', () => {
     expect(decide(FILTER + NAT, FILTER, { ...heard({}), burstOver: false })).toEqual({
       'inet filter': 'kept both',
