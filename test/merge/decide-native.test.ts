@@ -99,6 +99,51 @@ describe('the user’s native tables', () => {
     });
   });
 
+  it('keep what a person added while a neighbour took rules out, or with on_delete restore', () => {
+    const live = FILTER.replace('tcp dport 22 accept\n', 'udp dport 53 accept\n');
+    const mixed = FILTER.replace('tcp dport 22 accept\n', 'tcp dport 22 accept\n\t\tudp dport 53 accept\n');
+    const ways = [heard({ 'inet filter': { byNeighbour: 'docker' } }), { onDelete: 'restore' as const }];
+    for (const way of ways) {
+      const [decision] = decideNative({
+        wish: nativePart(parseNft(FILTER).tables),
+        live: nativePart(parseNft(live + '').tables),
+        summaries: undefined,
+        burstOver: true,
+        onDelete: 'pending',
+        onLoad: 'adopt',
+        byHand: false,
+        ...way,
+      });
+      expect(decision?.kind).toBe('damage');
+      expect(printNftTable(decision!.next!)).toBe(mixed);
+    }
+  });
+
+  it('get a base chain back at its place', () => {
+    const [input, output, rest] = [chain('input', RULES), chain('output', RULES), chain('forward', ['drop'])];
+    const wish = table('inet filter', input, output, rest);
+    const [decision] = decideNative({
+      wish: nativePart(parseNft(wish).tables),
+      live: nativePart(parseNft(table('inet filter', input, rest)).tables),
+      summaries: undefined,
+      burstOver: true,
+      onDelete: 'pending',
+      onLoad: 'adopt',
+      byHand: false,
+    });
+    expect(decision?.next?.objects.map(({ head }) => head.trim())).toEqual([
+      'chain input {',
+      'chain output {',
+      'chain forward {',
+    ]);
+  });
+
+  it('get no chain back into a ruleset with other rules that came while nobody listened', () => {
+    const live = table('inet filter', chain('INPUT', ['udp dport 53 accept'], 'input'), chain('forward', ['drop']));
+    expect(decide(FILTER, live)).toEqual({ 'inet filter': 'pending live' });
+    expect(decide(FILTER, table('inet filter', chain('forward', ['drop'])))).toEqual({ 'inet filter': 'wipe other' });
+  });
+
   it('are not decided within a burst', () => {
     expect(decide(FILTER + NAT, FILTER, { ...heard({}), burstOver: false })).toEqual({
       'inet filter': 'kept both',
