@@ -140,10 +140,10 @@ describe('single commands', () => {
     const { hypervisor, guard } = stage;
     const mark = guard.logMark();
     await nft('add element inet filter seen { 192.0.2.1 }');
-    await hypervisor.outside.sh('echo x | busybox nc -u -w 1 198.51.100.1 9999 || true');
-    expect(await hypervisor.sh('nft list set inet filter seen')).toMatch(
-      /198\.51\.100\.2[^]*192\.0\.2\.1|192\.0\.2\.1[^]*198\.51\.100\.2/,
-    ); // elements = { 192.0.2.1 ..., 198.51.100.2 ... }
+    await hypervisor.outside.sh("bash -c 'echo x > /dev/udp/198.51.100.1/9999'");
+    const elements = await hypervisor.sh('nft list set inet filter seen');
+    expect(elements).toContain('192.0.2.1 ');
+    expect(elements).toContain('198.51.100.2 ');
     await guard.idle();
     expect(await driftOf(stage)).toEqual([]);
     await nft('add element inet filter short { 192.0.2.2 timeout 2s }');
@@ -206,7 +206,7 @@ describe('libvirt', () => {
 describe('what cannot be loaded', () => {
   it('a rule for an interface that is gone waits, the rest stands, and it is back with the interface', async () => {
     const { hypervisor, guard } = stage;
-    await hypervisor.sh('ip link add vlan7 type dummy');
+    await hypervisor.sh('ip link add vlan7 type bridge');
     await nft('add rule inet filter admin iif vlan7 drop');
     await guard.idle();
     const whole = await standing(hypervisor);
@@ -220,7 +220,7 @@ describe('what cannot be loaded', () => {
       'a dead interface',
     );
     expect(await driftOf(stage)).toContain('waiting inet filter admin iif "vlan7" drop');
-    await hypervisor.sh('ip link add vlan7 type dummy; nft add table ip later; nft delete table ip later');
+    await hypervisor.sh('ip link add vlan7 type bridge; nft add table ip later; nft delete table ip later');
     await guard.idle();
     await expectStands(stage, whole, libvirt, 'the interface is back');
     await hypervisor.sh('ip link del vlan7');

@@ -3,9 +3,8 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { nftFlushRuleset, reloadLibvirtd, restartLibvirtd, restartNetwork } from './actors.ts';
+import { nftFlushRuleset } from './actors.ts';
 import { debian13Root, DEBIAN_13_TIMEOUT_MS } from './debian-13.ts';
-import { mendwall } from './guard-process.ts';
 import {
   driftOf,
   expectStands,

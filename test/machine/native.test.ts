@@ -131,6 +131,22 @@ describe('the summary of a native table', () => {
     expect(native.get(TABLE)).toMatchObject({ leftOut: false, replaced: true });
   });
 
+  it('a table that is made by the commit that took another, and one that is made later', () => {
+    const made = (...commits: Commit[]): unknown => burstOf(...commits).native.get('ip mynat')?.madeByLoad;
+    expect(made(nativeCommit({ run: 'nft -f x' }, GONE, NAT))).toBe(true);
+    expect(made(nativeCommit({ run: 'nft -f x' }, LOAD, NAT))).toBe(false);
+    expect(made(nativeCommit({}, GONE), nativeCommit({}, NAT))).toBe(false);
+    const gone = { table: 'ip mynat', deletesTable: true };
+    expect(made(nativeCommit({}, GONE, NAT), nativeCommit({}, gone))).toBe(false);
+    expect(joinHeard(burstOf(nativeCommit({}, GONE, NAT)), burstOf()).native.get('ip mynat')?.madeByLoad).toBe(true);
+    expect(
+      joinHeard(
+        burstOf(nativeCommit({}, GONE, NAT)),
+        burstOf(nativeCommit({}, { ...NAT, addsTable: false })),
+      ).native.get('ip mynat')?.madeByLoad,
+    ).toBe(true);
+  });
+
   it('tables that are a neighbour’s by name are not in it', () => {
     expect([
       ...burstOf(nativeCommit({}, LIBVIRTS, { table: 'inet firewalld', rulesAdded: 1 }, RULE)).native.keys(),
