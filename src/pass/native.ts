@@ -69,17 +69,20 @@ export async function walkNative(context: PassContext, request: PassRequest): Pr
   if (request.scope !== undefined) return NOT_LOOKED;
   let ending: NativeEnding = { ...NOT_LOOKED, kind: 'seen' };
   let asked = request;
+  let held = context.memory.waitingNative ?? [];
   for (let round = 1; round <= MOST_ROUNDS; round++) {
     const read = await readNative(context.host, (key) => ownerOfNativeTable(key) === undefined);
     if (read.kind === 'unreadable') return { ...ending, ...unreadable(read.why) };
     const classified = classifyNative(read.tables);
     asked = asOfNow(asked);
-    const seen = see(context, asked, classified);
+    const seen = see(context, asked, classified, held);
     if (round === 1) ending = { ...ending, decisions: seen.decisions };
     if (asked !== request) ending = { ...ending, overtaken: true };
     const step = await carryOut(context, asked, classified, seen);
     ending = { ...ending, classified, waiting: step.waiting, kept: [...ending.kept, ...step.kept] };
     if (step.kind === 'again') {
+      // What was refused is not there now, and nobody took it out.
+      held = step.waiting;
       ending = {
         ...ending,
         done: [...ending.done, ...step.plan.edits],
@@ -126,9 +129,13 @@ interface SeenNative {
   readonly tried: readonly NativeDecision[];
 }
 
-function see({ memory, settings }: PassContext, request: PassRequest, classified: ClassifiedNative): SeenNative {
+function see(
+  { memory, settings }: PassContext,
+  request: PassRequest,
+  classified: ClassifiedNative,
+  waiting: readonly NativeWaiting[],
+): SeenNative {
   const live = userNativeOf(classified);
-  const waiting = memory.waitingNative ?? [];
   const known = memory.snapshotId === undefined ? live : memory.wish.native;
   // What nft cannot load back stays as it is, and is wanted as it was.
   const wanted = [...known].filter(([key]) => (classified.get(key)?.unloadable ?? []).length === 0);

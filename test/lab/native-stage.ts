@@ -7,7 +7,7 @@ import { expect } from 'vitest';
 import { type GuardProcess, initGuard, mendwall, startGuard } from './guard-process.ts';
 import { type Hypervisor, upHypervisor } from './host.ts';
 import type { NetworkSpec } from './networks.ts';
-import { ALL_TRAFFIC, type Traffic, trafficWithin } from './probes.ts';
+import { ALL_TRAFFIC, type Traffic, traffic } from './probes.ts';
 import { writeConfig } from './scenario-suite.ts';
 
 /** The user's tables: an `inet` one with everything in it, and one of each family with a name of its own. */
@@ -205,7 +205,7 @@ export async function expectStands(
   const log = guard.logSince(Math.max(0, guard.logMark() - 20)).join('\n');
   expect(seen, `after ${what}\n${log}`).toEqual(wanted);
   expect(await recordFaults(hypervisor), `after ${what}\n${log}`).toEqual([]);
-  expect(await trafficWithin(hypervisor, 3_000), what).toEqual(GUEST_TRAFFIC);
+  await expect.poll(() => traffic(hypervisor), { timeout: 3_000, message: what }).toEqual(GUEST_TRAFFIC);
 }
 
 export const isSame = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);

@@ -10,6 +10,7 @@ export async function expectNeighbourDiscovery({ guest }: Hypervisor): Promise<v
     ip link set eth0 up
     ip -6 addr add fd00:122::10/64 dev eth0 nodad
     ip -6 neigh flush dev eth0
+    ip route replace default via 192.168.122.1
     busybox ping6 -c 1 -W 2 fd00:122::1 >/dev/null
     for try in 1 2 3 4 5 6 7 8 9 10; do
       [ -z "$(ip -6 route show default proto ra)" ] || exit 0
