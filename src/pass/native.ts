@@ -11,6 +11,7 @@ import { nativeDrift, unloadableDrift } from '../merge/native-drift.ts';
 import { readNative } from '../observe/native-read.ts';
 import { ownerOfNativeTable } from '../owners/index.ts';
 import {
+  doesStand,
   type NativeEdit,
   type NativePlan,
   type NativeWaiting,
@@ -78,7 +79,7 @@ export async function walkNative(context: PassContext, request: PassRequest): Pr
     const seen = see(context, asked, classified, held);
     if (round === 1) ending = { ...ending, decisions: seen.decisions };
     if (asked !== request) ending = { ...ending, overtaken: true };
-    const step = await carryOut(context, asked, classified, seen);
+    const step = await carryOut(context, asked, classified, seen, held);
     ending = { ...ending, classified, waiting: step.waiting, kept: [...ending.kept, ...step.kept] };
     if (step.kind === 'again') {
       // What was refused is not there now, and nobody took it out.
@@ -186,12 +187,14 @@ async function carryOut(
   request: PassRequest,
   classified: ClassifiedNative,
   { live, tried }: SeenNative,
+  held: readonly NativeWaiting[],
 ): Promise<Step> {
-  const waiting: NativeWaiting[] = [];
+  const readsOnly = request.mode === 'observe' || request.dryRun || context.memory.snapshotId === undefined;
+  // What waits is tried again by every pass that may write.
+  const waiting = readsOnly ? held.filter((rule) => !doesStand(live, rule)) : [];
   const kept: string[] = [];
   for (;;) {
     const plan = planNative(tried, live, classified, waiting);
-    const readsOnly = request.mode === 'observe' || request.dryRun || context.memory.snapshotId === undefined;
     if (plan.input === '' || readsOnly) return { kind: 'end', plan, waiting, kept };
     if (kept.length === 0) kept.push(...(await keepTexts(context, plan, classified)));
     // What was written since the read is not in this plan.
