@@ -76,6 +76,7 @@ export function joinHeard(before: Heard, after: Heard): Heard {
       named: first.named || later.named,
       leftOut: first.leftOut || later.leftOut,
       madeByLoad: first.madeByLoad || later.madeByLoad,
+      emptied: [...new Set([...first.emptied, ...later.emptied])],
     });
   }
   return { tables, native };

@@ -58,7 +58,9 @@ function addChange(summary: NativeSummary, change: NativeChange, author: Author)
   const wipes = gone || (!replaced && isFlush(change, author));
   const loses = !isAddition(change);
   const other = neighbour === undefined && (author.cmdline !== undefined || author.parents.length > 0);
-  const added = neighbour === undefined && (change.rulesAdded > 0 || change.addsTable);
+  const emptied = wipes && !gone ? [...new Set([...summary.emptied, ...change.ruleChains])] : summary.emptied;
+  const fills = change.rulesAdded > 0 && change.ruleChains.some((chain) => emptied.includes(chain));
+  const added = neighbour === undefined && (fills || change.addsTable);
   return {
     replaced: !gone && (summary.replaced || replaced),
     wiped: summary.wiped || wipes,
@@ -71,6 +73,7 @@ function addChange(summary: NativeSummary, change: NativeChange, author: Author)
     named: change.deletesTable ? namesTable(author, change.table) : summary.named,
     leftOut: !gone && !change.addsTable && summary.leftOut,
     madeByLoad: !gone && summary.madeByLoad,
+    emptied: gone ? [] : emptied,
   };
 }
 

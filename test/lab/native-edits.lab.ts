@@ -269,11 +269,11 @@ describe('the command line', () => {
     await verb(hypervisor, 'snapshot', '-m', 'with 81', '--yes');
     expect((await mendwall(hypervisor, 'diff')).exitCode).toBe(0);
     expect(await verb(hypervisor, 'snapshot', 'show')).toContain('tcp dport 81 accept');
-    await nft('flush chain inet filter admin');
+    const loaded = await load(OTHER);
     await guard.idle();
-    expect(await hypervisor.sh('nft list chain inet filter admin')).toContain('tcp dport 81 accept');
+    await expectStands(stage, loaded, libvirt, 'a foreign load');
     await verb(hypervisor, 'accept', '--yes');
-    expect(await hypervisor.sh('nft list chain inet filter admin')).not.toContain('tcp dport');
+    expect(await standing(hypervisor)).toEqual(loaded);
     expect((await mendwall(hypervisor, 'diff')).exitCode).toBe(0);
   });
 });

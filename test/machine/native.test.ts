@@ -89,6 +89,28 @@ describe('the summary of a native table', () => {
       [nativeCommit({ run: 'nft -f x' }, GONE, NAT)],
       { wiped: true, leftOut: true },
     ],
+    [
+      'rules added to the chain that was flushed are a load in pieces',
+      [
+        nativeCommit(
+          { run: 'nft flush chain inet filter input' },
+          { table: TABLE, rulesDeleted: 3, ruleChains: ['input'] },
+        ),
+        nativeCommit({}, RULE),
+      ],
+      { wiped: true, addedAfterWipe: true },
+    ],
+    [
+      'rules added to another chain are not',
+      [
+        nativeCommit(
+          { run: 'nft flush chain inet filter input' },
+          { table: TABLE, rulesDeleted: 3, ruleChains: ['input'] },
+        ),
+        nativeCommit({}, { ...RULE, ruleChains: ['admin'] }),
+      ],
+      { wiped: true, addedAfterWipe: false },
+    ],
     ['a flush alone leaves nothing out', [nativeCommit({ run: 'nft flush ruleset' }, GONE)], { leftOut: false }],
     [
       'a script’s load without it',
