@@ -43,6 +43,8 @@ describe.each([1, 3, 10])('`nft flush ruleset` with %i networks', (count) => {
   it(`${TIMES} times: the user's tables and iptables rules back, libvirt's whole by its own record, nothing twice`, async () => {
     const { hypervisor, guard } = stage;
     expect(await recordFaults(hypervisor)).toEqual([]);
+    const bus = hypervisor.spawn('dbus-monitor', ['--system', "interface='org.fedoraproject.FirewallD1'"]);
+    await bus.waitFor(/NameAcquired/);
     for (let round = 1; round <= TIMES; round++) {
       await nftFlushRuleset(hypervisor);
       const backMs = await msUntilTable(hypervisor, 'inet filter', users.native['inet filter']!);
@@ -55,6 +57,11 @@ describe.each([1, 3, 10])('`nft flush ruleset` with %i networks', (count) => {
     const asked = guard.logSince(0).filter((line) => line.includes('asked libvirt to rebuild'));
     report(`native: ${count} networks: libvirt asked ${asked.length} times in ${TIMES} wipes`);
     expect(asked.length).toBeLessThanOrEqual(3 * TIMES);
+    await bus.stop();
+    // signal ... sender=:1.7 -> destination=:1.2 ... member=Reloaded; a broadcast goes to (null destination), and reaches Docker.
+    const reloaded = bus.lines.filter((line) => line.includes('member=Reloaded'));
+    expect(reloaded.length).toBeGreaterThanOrEqual(TIMES);
+    expect(reloaded.filter((line) => !/ -> destination=:1\.\d+ /.test(line))).toEqual([]);
   });
 
   it("afterwards net-destroy takes that network's rules and no other's, and net-start brings them back", async () => {
