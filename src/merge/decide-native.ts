@@ -117,9 +117,12 @@ function withChains(live: NftTable, wish: NftTable, chains: readonly NftChain[])
 /** One `nft -f`, or one script, that replaces tables: they are judged together. */
 function decideLoad(situation: NativeSituation, keys: readonly string[]): Map<string, NativeDecision> {
   const { wish, live, summaries, burstOver, byHand } = situation;
-  const concerned = keys.filter((key) => isLoaded(summaries?.get(key)));
+  const judged = keys.filter((key) => isLoaded(summaries?.get(key)));
+  // Without these a program that only makes its own table again after a flush would seem to have replaced the user's.
+  const isLoad = judged.some((key) => placedIn(live, key).length > 0);
+  if (!burstOver || byHand || !isLoad) return new Map();
+  const concerned = keys.filter((key) => judged.includes(key) || isNew(situation, key));
   const brought = concerned.flatMap((key) => placedIn(live, key));
-  if (!burstOver || byHand || brought.length === 0) return new Map();
   const heard = concerned.map((key) => summaries?.get(key));
   const neighbour = heard.find((summary) => summary?.byNeighbour !== undefined && !summary.byOther)?.byNeighbour;
   if (neighbour !== undefined || situation.onLoad === 'restore')
@@ -134,7 +137,14 @@ function decideLoad(situation: NativeSituation, keys: readonly string[]): Map<st
 
 function isLoaded(summary: NativeSummary | undefined): boolean {
   if (summary === undefined) return false;
-  return summary.replaced || (summary.wiped && (summary.addedAfterWipe || summary.leftOut));
+  if (summary.replaced || summary.madeByLoad) return true;
+  return summary.wiped && (summary.addedAfterWipe || (summary.leftOut && !summary.named));
+}
+
+/** A table of the user's that was made while the load went on. */
+function isNew({ wish, live, summaries }: NativeSituation, key: string): boolean {
+  const summary = summaries?.get(key);
+  return !wish.has(key) && live.has(key) && summary !== undefined && summary.neighbour === undefined;
 }
 
 function decided(

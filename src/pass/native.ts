@@ -11,6 +11,7 @@ import { nativeDrift, unloadableDrift } from '../merge/native-drift.ts';
 import { readNative } from '../observe/native-read.ts';
 import { ownerOfNativeTable } from '../owners/index.ts';
 import {
+  doesStand,
   type NativeEdit,
   type NativePlan,
   type NativeWaiting,
@@ -201,11 +202,14 @@ async function carryOut(
   { live, tried }: SeenNative,
   { refused, locks }: { readonly refused: readonly NativeWaiting[]; readonly locks: Map<string, NftLock> },
 ): Promise<Step> {
-  const waiting: NativeWaiting[] = [...refused];
+  const { memory } = context;
+  const readsOnly = request.mode === 'observe' || request.dryRun || memory.snapshotId === undefined;
+  // What waits is tried again by every pass that may write.
+  const untried = readsOnly ? (memory.waitingNative ?? []).filter((rule) => !doesStand(live, rule)) : [];
+  const waiting: NativeWaiting[] = [...refused, ...untried];
   const kept: string[] = [];
   for (;;) {
     const plan = planNative(tried, live, classified, waiting, locks);
-    const readsOnly = request.mode === 'observe' || request.dryRun || context.memory.snapshotId === undefined;
     if (plan.input === '' || readsOnly) return { kind: 'end', plan, waiting, kept };
     if (await lockAll(context, plan, locks)) return { kind: 'raced', waiting, kept };
     const texts = kept.length > 0 ? kept : await keepTexts(context, plan, classified, live);

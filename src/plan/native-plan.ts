@@ -118,6 +118,13 @@ export function withWaiting(table: NftTable, wish: NftTable | undefined, waiting
   });
 }
 
+/** Somebody has put it in himself; of a table that waits as a whole: made it. */
+export function doesStand(live: NativePart, { key, chain, text }: NativeWaiting): boolean {
+  const table = live.get(key);
+  if (table === undefined || chain === '') return table !== undefined;
+  return rulesOf(table).some((rule) => rule.chain === chain && rule.text === text);
+}
+
 /** True once for each copy. */
 function takesEach(texts: readonly string[]): (text: string) => boolean {
   const left = [...texts];

@@ -164,6 +164,34 @@ describe('a load', () => {
     });
   });
 
+  it('adopts the tables that it brings new', () => {
+    const summaries = heard({ 'inet filter': replaced, 'ip mynat': { madeByLoad: true } });
+    expect(decide(FILTER, live + NAT, summaries)).toEqual({ 'inet filter': 'load live', 'ip mynat': 'load live' });
+    const script = { wiped: true, addedAfterWipe: true, byOther: true };
+    expect(decide(FILTER, live + NAT, heard({ 'inet filter': script, 'ip mynat': {} }))).toEqual({
+      'inet filter': 'load live',
+      'ip mynat': 'load live',
+    });
+    const dockers = heard({ 'inet filter': replaced, 'ip mynat': { neighbour: 'docker' } });
+    expect(decide(FILTER, live + NAT, dockers)).toEqual({ 'inet filter': 'load live', 'ip mynat': 'pending live' });
+  });
+
+  it('of nothing but new tables is `replaced`, and adopted when a known loader made it', () => {
+    const said = { 'inet filter': leftOut, 'ip mynat': { madeByLoad: true } };
+    expect(decide(FILTER, NAT, heard(said))).toEqual({ 'inet filter': 'replaced none', 'ip mynat': 'replaced live' });
+    const byFile = heard({ ...said, 'inet filter': { ...leftOut, loader: '/etc/nftables.conf' } });
+    expect(decide(FILTER, NAT, byFile)).toEqual({ 'inet filter': 'load none', 'ip mynat': 'load live' });
+  });
+
+  it('is none where a program only makes its own table after a flush, or a person deletes one by name and makes another', () => {
+    expect(decide(FILTER, NAT, heard({ 'inet filter': leftOut, 'ip mynat': {} }))).toEqual({
+      'inet filter': 'wipe wish',
+      'ip mynat': 'pending live',
+    });
+    const byName = heard({ 'inet filter': { ...leftOut, named: true }, 'ip mynat': {} });
+    expect(decide(FILTER, NAT, byName)).toEqual({ 'inet filter': 'pending none', 'ip mynat': 'pending live' });
+  });
+
   it('in pieces, by a script, is the same', () => {
     const script = { wiped: true, addedAfterWipe: true, byOther: true };
     expect(decide(FILTER, live, heard({ 'inet filter': script }))).toEqual({ 'inet filter': 'load live' });
