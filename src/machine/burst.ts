@@ -74,6 +74,7 @@ export function joinHeard(before: Heard, after: Heard): Heard {
     native.set(key, {
       ...joinSummary(first, later),
       named: first.named || later.named,
+      flushed: first.flushed || later.flushed,
       leftOut: first.leftOut || later.leftOut,
       madeByLoad: first.madeByLoad || later.madeByLoad,
       emptied: [...new Set([...first.emptied, ...later.emptied])],

@@ -71,6 +71,7 @@ function addChange(summary: NativeSummary, change: NativeChange, author: Author)
     loader: summary.loader ?? loaderOf(author)?.name,
     writers: [...new Set([...(summary.writers ?? []), ...(neighbour === undefined ? [] : [neighbour])])],
     named: change.deletesTable ? namesTable(author, change.table) : summary.named,
+    flushed: summary.flushed || (loses && FLUSH.test(commandOf(author))),
     leftOut: !gone && !change.addsTable && summary.leftOut,
     madeByLoad: !gone && summary.madeByLoad,
     emptied: gone ? [] : emptied,
@@ -86,10 +87,13 @@ function isReplaced(change: NativeChange): boolean {
   return change.rulesAdded > 0 && change.rulesDeleted > (change.chainsAdded.length > 0 ? 0 : 1);
 }
 
+/** `nft flush chain inet filter input`, `nft flush ruleset inet` */
+const FLUSH = /(?:^|[\s;])flush\s+(?:chain|table|ruleset)\b/;
+
 /** Rules were taken out and none put in: two or more, or by a command that says `flush`. */
 function isFlush(change: NativeChange, author: Author): boolean {
   if (change.rulesAdded > 0 || change.rulesDeleted === 0) return false;
-  return change.rulesDeleted >= 2 || /(?:^|[\s;])flush\s+(?:chain|table|ruleset)\b/.test(commandOf(author)); // nft flush chain inet filter input
+  return change.rulesDeleted >= 2 || FLUSH.test(commandOf(author));
 }
 
 const isAddition = (change: NativeChange): boolean =>

@@ -53,7 +53,7 @@ function decideTable(situation: NativeSituation, key: string): NativeDecision {
   if (situation.byHand) return answer('wipe', wish, 'by=hand');
   if (!situation.burstOver) return answer('wait', wish, 'burst=open', 'user=changed');
   const summary = situation.summaries?.get(key);
-  if (live === undefined) return decideGone(situation, summary, answer, wish);
+  if (live === undefined) return decideGone(situation, key, answer, wish);
   if (wish === undefined) return answer('pending', live, 'table=added');
   if (summary?.byNeighbour !== undefined && !summary.byOther)
     return answer('damage', withLost(live, wish), `by=${summary.byNeighbour}`);
@@ -62,17 +62,27 @@ function decideTable(situation: NativeSituation, key: string): NativeDecision {
 
 type Answer = (kind: DecisionKind, next: NftTable | undefined, ...evidence: string[]) => NativeDecision;
 
-/** A table that somebody deletes by its name is meant to go; one that a flush took along is not. */
+/**
+ * A table that somebody deletes by its name is meant to go; one that a flush took along is not. In the file of an `nft -f` the
+ * name cannot be read: there a deletion that left another table of the user's alone is no flush.
+ */
 function decideGone(
-  { onDelete }: NativeSituation,
-  summary: NativeSummary | undefined,
+  situation: NativeSituation,
+  key: string,
   answer: Answer,
   wish: NftTable | undefined,
 ): NativeDecision {
-  const meant = summary?.named === true && summary.byNeighbour === undefined && onDelete === 'pending';
+  const summary = situation.summaries?.get(key);
+  const by = summary?.named === true ? 'name' : isSingledOut(situation, summary) ? 'file' : undefined;
+  const meant = by !== undefined && summary?.byNeighbour === undefined && situation.onDelete === 'pending';
   return meant
-    ? answer('pending', undefined, 'table=deleted', 'by=name')
+    ? answer('pending', undefined, 'table=deleted', `by=${by}`)
     : answer('wipe', wish, 'table=gone', summary === undefined ? 'by=result' : 'by=flush');
+}
+
+function isSingledOut({ wish, live, summaries }: NativeSituation, summary: NativeSummary | undefined): boolean {
+  if (summary?.byOther !== true || summary.flushed) return false;
+  return [...wish.keys()].some((key) => live.has(key) && summaries?.get(key)?.wiped !== true);
 }
 
 /** What was emptied comes back, what was changed one by one stays. */

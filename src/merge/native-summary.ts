@@ -9,6 +9,8 @@ import { type ChangeSummary, NO_CHANGE } from './decide.ts';
 export interface NativeSummary extends ChangeSummary {
   /** It was deleted by a command line that names it: `nft delete table inet filter`. False when that could not be read. */
   readonly named: boolean;
+  /** A command line that took something of it says `flush`. False when none could be read. */
+  readonly flushed: boolean;
   /** What deleted it (one commit, or the burst of a script) made other native tables and not this one: a load without it. */
   readonly leftOut: boolean;
   /** The commit that made it deleted other native tables: `nft -f` of a file that begins with `flush ruleset`. */
@@ -21,6 +23,7 @@ export interface NativeSummary extends ChangeSummary {
 export const NO_NATIVE_CHANGE: NativeSummary = {
   ...NO_CHANGE,
   named: false,
+  flushed: false,
   leftOut: false,
   madeByLoad: false,
   emptied: [],

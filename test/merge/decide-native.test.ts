@@ -60,6 +60,15 @@ describe('the user’s native tables', () => {
     expect(decide(FILTER + NAT, FILTER, neighbours)).toMatchObject({ 'ip mynat': 'wipe wish' });
   });
 
+  it('stay deleted where an `nft -f` took one and left another, but not after a flush of one family', () => {
+    const file = heard({ 'ip mynat': { wiped: true, byOther: true } });
+    expect(decide(FILTER + NAT, FILTER, file)).toMatchObject({ 'ip mynat': 'pending none' });
+    const flushed = heard({ 'ip mynat': { wiped: true, byOther: true, flushed: true } });
+    expect(decide(FILTER + NAT, FILTER, flushed)).toMatchObject({ 'ip mynat': 'wipe wish' });
+    const unread = heard({ 'ip mynat': { wiped: true } });
+    expect(decide(FILTER + NAT, FILTER, unread)).toMatchObject({ 'ip mynat': 'wipe wish' });
+  });
+
   it('get an emptied chain back, and keep what else was changed', () => {
     const live = table('inet filter', chain('input', []), chain('forward', ['accept']));
     const [decision] = decideNative({
