@@ -11,9 +11,12 @@ import { isLibvirts } from '../owners/index.ts';
 import type { Classified } from '../classify/classify.ts';
 import type { Network } from '../ruleset/network.ts';
 import { USER } from '../ruleset/user-part.ts';
-import type { Blocked } from './blocked.ts';
+import { type Blocked, type BlockedQuestion, findBlocked } from './blocked.ts';
 import type { Predicate } from './expression.ts';
+import { compileContext } from './facts.ts';
+import { compileIptablesRule } from './iptables-rule.ts';
 import { ownerAt } from './owner.ts';
+import { compileNftRule } from './nft-rule.ts';
 import type { BaseChain, CompiledRule, Place, Program, TableName } from './program.ts';
 
 export interface KeptOpening extends TableName {
@@ -26,25 +29,55 @@ export interface KeptOpening extends TableName {
   readonly text: string;
 }
 
-export interface OpeningsQuestion {
-  /** Without the rules that mendwall keeps; as asked `findBlocked`. */
-  readonly program: Program;
+/** As asked `findBlocked`, of a program without the rules that mendwall keeps. */
+export interface OpeningsQuestion extends BlockedQuestion {
   readonly classified: readonly Classified[];
-  readonly networks: readonly Network[];
   /** Native tables (`inet filter`) that are the user's, and that nft can write. */
   readonly usersTables: ReadonlySet<string>;
 }
 
 /** The openings for what `blocked` names, each once, in the order in which they are to stand. */
 export function keptOpenings(question: OpeningsQuestion, blocked: readonly Blocked[]): readonly KeptOpening[] {
-  const found = blocked.flatMap((each) => openingFor(question, each));
+  const tried = blocked.flatMap((each) => openingFor(question, each).map((opening) => ({ each, opening })));
+  const program = opened(question.program, onlyOnce(tried.map(({ opening }) => opening)));
+  // After a goto the chain's end is not asked, and a packet may come with another port than it was sent with.
+  const still = new Set(findBlocked({ ...question, program }).map(placeOf));
+  return onlyOnce(tried.filter(({ each }) => !still.has(placeOf(each))).map(({ opening }) => opening));
+}
+
+function onlyOnce(openings: readonly KeptOpening[]): readonly KeptOpening[] {
   const keyOf = ({ engine, family, table, chain, at, text }: KeptOpening): string =>
     [engine, family, table, chain, at, text].join('\n');
-  return [...new Map(found.map((each) => [keyOf(each), each])).values()];
+  return [...new Map(openings.map((each) => [keyOf(each), each])).values()];
 }
+
+/** What is stopped, and by which base chain. */
+const placeOf = ({ network, kind, packet, baseChain: { engine, family, table, chain } }: Blocked): string =>
+  [network, kind, packet.family, packet.protocol, packet.src, engine, family, table, chain].join('\n');
+
+function opened({ baseChains, unseen }: Program, openings: readonly KeptOpening[]): Program {
+  const within = (base: BaseChain): BaseChain => {
+    const mine = openings.filter((each) => isIn(base, each) && each.chain === base.chain.name);
+    const ours = (at: number): CompiledRule[] => mine.filter((each) => each.at === at).map(compiled);
+    const { rules } = base.chain;
+    const all = [...rules.flatMap((rule, at) => [...ours(at), rule]), ...ours(rules.length)];
+    return mine.length === 0 ? base : { ...base, chain: { ...base.chain, rules: all } };
+  };
+  return { baseChains: baseChains.map(within), unseen };
+}
+
+const isIn = (base: TableName, { engine, family, table }: TableName): boolean =>
+  base.engine === engine && base.family === family && base.table === table;
+
+const compiled = ({ engine, family, text }: KeptOpening): CompiledRule =>
+  engine === 'iptables'
+    ? compileIptablesRule(text, compileContext(family === 'ip6' ? 'ip6' : 'ip'))
+    : compileNftRule(text, { localAddresses: undefined, sets: new Map(), maps: new Map() });
 
 /** In other hooks a rule cannot ask for both devices. */
 const HOOKS = new Set(['input', 'forward', 'output']);
+/** Before it (NF_IP_PRI_CONNTRACK) no packet is an answer to another. */
+const CONNTRACK = -200;
 
 function openingFor(question: OpeningsQuestion, blocked: Blocked): KeptOpening[] {
   const { program, networks } = question;
@@ -52,7 +85,7 @@ function openingFor(question: OpeningsQuestion, blocked: Blocked): KeptOpening[]
   const base = program.baseChains.find((each) => each.hook === baseChain.hook && isOf(each, decidedBy));
   const network = networks.find(({ name }) => name === blocked.network);
   if (!certain || base === undefined || network === undefined) return [];
-  if (base.type !== 'filter' || !HOOKS.has(base.hook) || !isUsers(question, base, decidedBy)) return [];
+  if (!filtersFlows(base) || !isUsers(question, base, decidedBy)) return [];
   if (!isLastWord(question, base, decidedBy)) return [];
   const { engine, family, table } = base;
   const { name: chain, rules } = base.chain;
@@ -61,15 +94,11 @@ function openingFor(question: OpeningsQuestion, blocked: Blocked): KeptOpening[]
   return [{ engine, family, table, chain, at, above: rules[at]?.text ?? '', text }];
 }
 
-function isOf({ engine, family, table, chain }: BaseChain, place: Place): boolean {
-  return (
-    engine === place.engine &&
-    family === place.family &&
-    table === place.table &&
-    chain.name === place.base &&
-    place.chain === place.base
-  );
-}
+const filtersFlows = ({ type, hook, priority }: BaseChain): boolean =>
+  type === 'filter' && HOOKS.has(hook) && priority > CONNTRACK;
+
+const isOf = (base: BaseChain, place: Place): boolean =>
+  isIn(base, place) && base.chain.name === place.base && place.chain === place.base;
 
 /** Built-in chains are the user's, their policies too; a rule in them is its owner's. */
 function isUsers({ classified, usersTables }: OpeningsQuestion, base: BaseChain, place: Place): boolean {

@@ -97,4 +97,8 @@ export function withoutOpenings({ ruleset, tables }: Classified): Classified {
 }
 
 const withoutNativeOpenings = (text: string): string =>
-  text.includes('mendwall:') ? parseNft(text).tables.map((table) => printNftTable(withoutMarked(table))).join('') : text;
+  text.includes('mendwall:')
+    ? parseNft(text)
+        .tables.map((table) => printNftTable(withoutMarked(table)))
+        .join('')
+    : text;

@@ -13,8 +13,7 @@ import { HostError } from '../host/host.ts';
 import { readNative } from '../observe/native-read.ts';
 import { ownerOfNativeTable } from '../owners/index.ts';
 import type { TableWork } from '../plan/family-plan.ts';
-import { type NativeOpenings, nativeOpenings, openedTable, tablesWithOpenings } from '../plan/openings.ts';
-import { planTable } from '../plan/plan.ts';
+import { type NativeOpenings, nativeOpenings, openedTable, openingPlan, tablesWithOpenings } from '../plan/openings.ts';
 import { spellingsOf } from '../plan/spelling.ts';
 import { printNftTable } from '../ruleset/nft/print.ts';
 import { USER } from '../ruleset/user-part.ts';
@@ -73,7 +72,11 @@ interface Live {
   readonly native: ClassifiedNative | undefined;
 }
 
-function mayWrite({ memory }: PassContext, request: PassRequest, { seen, edits }: { seen: SeenRulesets; edits: readonly unknown[] }): boolean {
+function mayWrite(
+  { memory }: PassContext,
+  request: PassRequest,
+  { seen, edits }: { seen: SeenRulesets; edits: readonly unknown[] },
+): boolean {
   const atRest = request.burstOver && request.scope === undefined && request.overtaken !== true;
   const writes = request.mode === 'merge' && !request.dryRun && memory.snapshotId !== undefined;
   return atRest && writes && seen.mixed === undefined && edits.length === 0;
@@ -133,7 +136,11 @@ type NativeTable = ClassifiedNative extends ReadonlyMap<string, infer Table> ? T
 
 const isWritable = ({ owner, unloadable }: NativeTable): boolean => owner === USER && unloadable.length === 0;
 
-function tableWorks({ spellings }: PassContext, { family, classified }: SeenFamily, wanted: readonly KeptOpening[]): TableWork[] {
+function tableWorks(
+  { spellings }: PassContext,
+  { family, classified }: SeenFamily,
+  wanted: readonly KeptOpening[],
+): TableWork[] {
   const mine = wanted.filter((each) => each.engine === 'iptables' && each.family === family);
   const names = new Set([...tablesWithOpenings(classified), ...mine.map(({ table }) => table)]);
   return [...names].flatMap((table): TableWork[] => {
@@ -144,8 +151,10 @@ function tableWorks({ spellings }: PassContext, { family, classified }: SeenFami
     if (target === undefined) return [];
     const next = { name: table, chains: new Map() };
     const decision = { kind: 'kept', next, evidence: ['open_guests'], loaded: false } as const;
-    const plans = planTable(family, classified.ruleset.tables.get(table), target);
-    return [{ table, decision, target, plan: plans.plan, inverse: plans.inverse, drift: [], mends: [] }];
+    const standing = classified.ruleset.tables.get(table)?.chains ?? new Map<string, never>();
+    const plan = openingPlan(family, table, standing, target.chains);
+    const inverse = openingPlan(family, table, target.chains, standing);
+    return [{ table, decision, target, plan, inverse, drift: [], mends: [] }];
   });
 }
 
@@ -178,9 +187,18 @@ async function commitNative(
   plans: readonly NativeOpenings[],
 ): Promise<string | undefined> {
   const unlocked = plans.filter(({ lines, locks }) => lines.length > 0 && locks.length === 0);
-  if (unlocked.length > 0) return runNft(context, unlocked.map(({ key }) => `add chain ${key} ${nextLock(context)}\n`).join(''));
-  await context.journal.keepText(plans.flatMap(({ key }) => native.get(key)?.table ?? []).map(printNftTable).join(''));
-  const lines = plans.flatMap((plan) => [...plan.locks.map((lock) => `delete chain ${plan.key} ${lock}`), ...plan.lines]);
+  if (unlocked.length > 0)
+    return runNft(context, unlocked.map(({ key }) => `add chain ${key} ${nextLock(context)}\n`).join(''));
+  await context.journal.keepText(
+    plans
+      .flatMap(({ key }) => native.get(key)?.table ?? [])
+      .map(printNftTable)
+      .join(''),
+  );
+  const lines = plans.flatMap((plan) => [
+    ...plan.locks.map((lock) => `delete chain ${plan.key} ${lock}`),
+    ...plan.lines,
+  ]);
   return runNft(context, `${lines.join('\n')}\n${nativeMark(context, plans[0]?.key ?? '')}`);
 }
 
@@ -193,7 +211,9 @@ function nextLock({ nonce, ownSentinels }: PassContext): string {
 
 async function runNft({ host }: Pick<PassContext, 'host'>, input: string): Promise<string | undefined> {
   const { exitCode, stderr } = await host.exec({ file: 'nft', args: ['-f', '-'], input });
-  return exitCode === 0 ? undefined : (stderr.split('\n').find((line) => line.trim() !== '') ?? `nft ended with ${exitCode}`);
+  return exitCode === 0
+    ? undefined
+    : (stderr.split('\n').find((line) => line.trim() !== '') ?? `nft ended with ${exitCode}`);
 }
 
 /** Locks that no commit took along. */

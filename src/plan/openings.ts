@@ -9,8 +9,9 @@ import { isMarked, isSentinel } from '../owners/mendwall.ts';
 import { sameSequence } from '../ruleset/multiset.ts';
 import { canonicalRule } from '../ruleset/nft/same.ts';
 import { chainsOf, type NftChain, type NftRule, type NftTable, tableKey } from '../ruleset/nft/types.ts';
-import { type Chain, isBuiltin, type Table } from '../ruleset/types.ts';
+import { type Chain, type Family, isBuiltin, type Table } from '../ruleset/types.ts';
 import { MENDWALL, USER } from '../ruleset/user-part.ts';
+import type { Edit, TablePlan } from './plan.ts';
 
 /** One rule to keep: `at` rules of its chain, marked ones not counted, stand above it, and `above` directly below (empty: none). */
 export interface OpeningAt {
@@ -36,6 +37,29 @@ export function openedTable(
     sameSequence(rules.map(textOf), (opened[index] as TargetChain).rules.map(textOf)),
   );
   return isSame ? undefined : { name, chains: new Map(opened.map((chain) => [chain.name, chain])) };
+}
+
+/**
+ * From a table to another that differs in marked rules only. No other rule is touched: the least edit might move one of the
+ * user's past one of ours.
+ */
+export function openingPlan(family: Family, name: string, from: Chains, to: Chains): TablePlan {
+  const edits = [...to].flatMap(([chain, { rules }]) => {
+    const [before, after] = [(from.get(chain)?.rules ?? []).map(textOf), rules.map(textOf)];
+    return sameSequence(before, after) ? [] : chainEdits(chain, before, after);
+  });
+  return { family, table: name, edits };
+}
+
+type Chains = ReadonlyMap<string, { readonly rules: readonly { readonly text: string }[] }>;
+
+function chainEdits(chain: string, before: readonly string[], after: readonly string[]): Edit[] {
+  const last = after.findLastIndex((text) => !isMarked(text));
+  const inserts = after.flatMap((text, index): Edit[] => {
+    const at = index > last ? undefined : index + 1;
+    return isMarked(text) ? [{ kind: 'insert', chain, text, at, counters: undefined }] : [];
+  });
+  return [...before.filter(isMarked).map((text): Edit => ({ kind: 'delete', chain, text })), ...inserts];
 }
 
 /** Tables that hold marked rules. */
@@ -105,9 +129,7 @@ function chainLines(key: string, chain: NftChain, openings: readonly OpeningAt[]
   if (sameSequence(standing, wanted.map(canonicalRule))) return [];
   const place = `${key} ${chain.name}`;
   return [
-    ...chain.rules
-      .filter(({ text }) => isMarked(text))
-      .map(({ handle }) => `delete rule ${place} handle ${handle}`),
+    ...chain.rules.filter(({ text }) => isMarked(text)).map(({ handle }) => `delete rule ${place} handle ${handle}`),
     ...openings.map(({ at, text }) => insertLine(place, users[at], text)),
   ];
 }
