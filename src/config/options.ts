@@ -52,7 +52,8 @@ export const OPTIONS: readonly Option[] = [
     key: 'libvirt.open_guests',
     type: BOOLEAN,
     initial: false,
-    about: 'in merge mode, keep rules in your chains that let through what libvirt lets through and your catch-all stops',
+    about:
+      'in merge mode, keep rules in your chains that let through what libvirt lets through and your catch-all stops',
   },
   {
     key: 'libvirt.fix_conntrack',

@@ -53,9 +53,11 @@ async function mend(): Promise<string> {
 
 async function close(rules: { v4?: string; v6?: string; nft?: string }): Promise<void> {
   const none = '*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n';
-  await hypervisor.sh('nft delete table inet filter 2>/dev/null || :');
-  await hypervisor.sh('iptables-restore', { input: rules.v4 ?? none });
-  await hypervisor.sh('ip6tables-restore', { input: rules.v6 ?? none });
+  await Promise.all([
+    hypervisor.sh('nft delete table inet filter 2>/dev/null || :'),
+    hypervisor.sh('iptables-restore', { input: rules.v4 ?? none }),
+    hypervisor.sh('ip6tables-restore', { input: rules.v6 ?? none }),
+  ]);
   if (rules.nft !== undefined) await hypervisor.sh('nft -f -', { input: rules.nft });
   await mendwall(hypervisor, 'init', '--force');
 }
