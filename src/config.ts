@@ -201,7 +201,11 @@ function checkOwners(file: string, text: string, described: unknown, taken: read
     for (const { code, key, message } of problems) checked.problems.push({ code, file, ...place(key), message });
     if (owner === undefined) continue;
     checked.owners.push(owner);
-    const told = [...(owner.chains ?? []).map(({ name }) => name), ...(owner.rules ?? []).map((rule) => rule.evidence)];
+    const told = [
+      ...(owner.chains ?? []).map(({ name }) => name),
+      ...(owner.rules ?? []).map((rule) => rule.evidence),
+      ...(owner.tables ?? []),
+    ];
     checked.settings.push({
       key: `owners.${owner.id}`,
       value: told.join(', '),

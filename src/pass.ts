@@ -4,7 +4,7 @@
 import type { ResultEvidence } from './merge/decide.ts';
 import { type Applied, applyAll, keepLiveText } from './pass/apply.ts';
 import type { Ending } from './pass/ending.ts';
-import { walkNative, withLibvirtsTables } from './pass/native.ts';
+import { type NativeEnding, walkNative, withLibvirtsTables } from './pass/native.ts';
 import { observe, type Seen } from './pass/observe.ts';
 import { record } from './pass/record.ts';
 import type { Outcome, PassContext, PassRequest } from './pass/types.ts';
@@ -17,6 +17,17 @@ const MOST_HELD = 200;
 
 /** Runs one pass. Never throws for what the kernel or iptables say; the outcome tells. */
 export async function runPass(context: PassContext, asked: PassRequest): Promise<Outcome> {
+  const native = walkNative(context, asked);
+  native.catch(() => undefined); // Its fault is thrown where it is awaited.
+  try {
+    return await walk(context, asked, native);
+  } finally {
+    // Whatever happened: once the pass has ended, nothing of it writes any more.
+    await native.catch(() => undefined);
+  }
+}
+
+async function walk(context: PassContext, asked: PassRequest, native: Promise<NativeEnding>): Promise<Outcome> {
   let request = asked;
   const started = context.host.clock.monoMs();
   const done: Applied[] = [];
@@ -24,8 +35,6 @@ export async function runPass(context: PassContext, asked: PassRequest): Promise
   let held: readonly Waiting[] = request.burstOver ? [] : context.memory.waiting;
   let repair = request.repair;
   const built = new Set<string>();
-  const native = walkNative(context, request);
-  native.catch(() => undefined); // Its fault is thrown where it is awaited.
   const ends = async (ending: Ending): Promise<Outcome> =>
     record(context, request, ending, await withLibvirtsTables(context, request, await native));
   for (let round = 1; round <= MOST_ROUNDS + held.length; round++) {

@@ -131,7 +131,7 @@ describe('the configuration', () => {
 
     it('describes an owner by chains, comment, place and repair', async () => {
       const found = await read({
-        [PATH]: `mode = "merge"\n${ACME}comment = "acme:*"\ntop = true\nrepair = "acme restart"\n`,
+        [PATH]: `mode = "merge"\n${ACME}comment = "acme:*"\ntables = ["inet acme*"]\ntop = true\nrepair = "acme restart"\n`,
         '/etc/mendwall/conf.d/b.toml': ACME.replaceAll('acme', 'beta').replace('ACME', 'BETA'),
       });
       expect(found).toMatchObject({
@@ -145,7 +145,7 @@ describe('the configuration', () => {
         },
       });
       expect(found.kind === 'config' && found.settings.filter(({ key }) => key.startsWith('owners.'))).toEqual([
-        { key: 'owners.acme', value: 'ACME-*, comment acme:*', from: `${PATH}:2` },
+        { key: 'owners.acme', value: 'ACME-*, comment acme:*, inet acme*', from: `${PATH}:2` },
         { key: 'owners.beta', value: 'BETA-*', from: '/etc/mendwall/conf.d/b.toml:1' },
       ]);
     });
@@ -153,7 +153,7 @@ describe('the configuration', () => {
     it.each([
       ['name = "Acme"\nchains = ["A-*"]', '2:1: config-bad-value: key "owners.name": expected small letters'],
       ['name = "docker"\nchains = ["A-*"]', '2:1: config-bad-value: key "owners.name": expected a name that no other'],
-      ['name = "acme"', '1:1: config-bad-value: [[owners]]: expected "chains" or "comment"'],
+      ['name = "acme"', '1:1: config-bad-value: [[owners]]: expected "chains", "comment" or "tables"'],
       [
         'chains = ["A-*"]',
         '1:1: config-bad-value: key "owners.name": expected small letters, digits and "-", as in "acme-agent", found nothing',
@@ -165,6 +165,9 @@ describe('the configuration', () => {
         '3:1: config-bad-value: key "owners.chains": expected a chain that the program makes',
       ],
       ['name = "acme"\nchains = ["LIBVIRT_FWI"]', 'these are libvirt’s'],
+      ['name = "acme"\ntables = ["ip libvirt_network"]', 'these are libvirt’s'],
+      ['name = "acme"\ntables = ["acme"]', '3:1: config-bad-value: key "owners.tables": expected family and name'],
+      ['name = "acme"\ntables = ["ip nat"]', '3:1: config-bad-value: key "owners.tables": expected a table that the'],
       ['name = "acme"\ncomment = "a*b"', '3:1: config-bad-value: key "owners.comment"'],
       [
         'name = "acme"\nchains = ["A-*"]\ntop = "yes"',

@@ -2,12 +2,16 @@
 // Does not: decide what to leave out (the pass plans again), or read back (the pass does).
 
 import type { Host } from '../host/host.ts';
+import { objectKey } from '../ruleset/nft/native-part.ts';
 import { parseNft } from '../ruleset/nft/parse.ts';
 import { printNftObject } from '../ruleset/nft/print.ts';
 import { type NftChain, type NftTable, tableKey } from '../ruleset/nft/types.ts';
 import { readNftErrors } from './nft-error.ts';
 
-/** `chain` and `text` are empty when it is no rule that nft refuses, but the table, a set, a base chain. */
+/**
+ * `chain` is empty when it is no rule that nft refuses, but something of the table (`text`: `set banned`, `chain input`), or the
+ * table itself (`text` is empty).
+ */
 export interface RefusedNative {
   readonly key: string;
   readonly chain: string;
@@ -40,12 +44,26 @@ export async function applyNative({ exec }: Pick<Host, 'exec'>, input: string): 
     : { kind: 'failed', said: errors[0]?.message ?? 'nft failed' };
 }
 
-/** `create table inet a`, `delete table inet handle 3` */
-const isOurLine = (line: string): boolean => /^(?:create|delete) table /.test(line);
+/**
+ * Makes the chains and deletes them again (`mw-...`, by `FAMILY NAME`), and says which handle a chain made next would get. A table
+ * that is gone has none.
+ */
+export async function nextHandles(
+  { exec }: Pick<Host, 'exec'>,
+  chains: ReadonlyMap<string, string>,
+): Promise<Map<string, number>> {
+  const input = [...chains].map(([key, name]) => `add chain ${key} ${name}\ndelete chain ${key} ${name}\n`).join('');
+  const { exitCode, stdout } = await exec({ file: 'nft', args: ['-e', '-a', '-f', '-'], input });
+  const found = exitCode === 0 ? stdout.matchAll(/^add chain (\S+ \S+) (\S+).* # handle (\d+)$/gm) : []; // add chain inet a mw-1a2b3c4d # handle 7
+  return new Map([...found].map(([, key = '', , handle]) => [key, Number(handle) + 1]));
+}
+
+/** `create table inet a`, `delete table inet handle 3`, `delete rule inet a input handle 7` */
+const isOurLine = (line: string): boolean => /^(?:create|delete) (?:table|rule|chain) /.test(line);
 
 type Place = Omit<RefusedNative, 'said'>;
 
-/** Which rule, or else which table, each line of the input belongs to. */
+/** Which rule, or else which object, each line of the input belongs to. */
 function placesOf(input: string): Map<number, Place> {
   const places = new Map<number, Place>();
   let line = 1;
@@ -66,8 +84,9 @@ function placeTable(table: NftTable, first: number, places: Map<number, Place>):
   };
   let line = add(first, table.head, whole);
   for (const part of table.parts) {
-    if (part.kind === 'chain') line = placeChain(part, line, add, whole);
-    else line = add(line, 'source' in part ? part.source : printNftObject(part), whole);
+    if ('source' in part) line = add(line, part.source, whole);
+    else if (part.kind === 'chain') line = placeChain(part, line, add, { ...whole, text: objectKey(part) });
+    else line = add(line, printNftObject(part), { ...whole, text: objectKey(part) });
   }
   return add(line, table.tail, whole);
 }

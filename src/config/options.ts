@@ -44,8 +44,7 @@ export const OPTIONS: readonly Option[] = [
     key: 'user.pin_drops',
     type: BOOLEAN,
     initial: false,
-    about:
-      'in merge mode, hold your drops a second time, in nft tables of our own; LOG rules do not see what these drop',
+    about: 'in merge mode, hold your drops a second time, in nft tables of our own; not below a rule that logs',
   },
   { key: 'libvirt.repair', type: BOOLEAN, initial: true, about: "put libvirt's own rules back after a wipe" },
   {
@@ -122,11 +121,12 @@ export function accepts({ type }: Option, value: unknown): value is Value {
 /** Programs that mendwall does not know; owners.ts reads them. */
 const OWNERS_EXAMPLE = [
   '',
-  "# A program that mendwall does not know, told by its chains or its rules' comment; as many as you need.",
+  "# A program that mendwall does not know, told by its chains, its rules' comment or its native tables; as many as you need.",
   '#   [[owners]]',
   '#   name = "acme-agent"',
   '#   chains = ["ACME", "ACME-*"]',
   '#   comment = "acme:*"',
+  '#   tables = ["inet acme*"]',
   '#   top = false',
   '#   repair = "systemctl restart acme-agent"',
 ];

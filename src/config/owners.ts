@@ -4,6 +4,7 @@
 //   name = "acme-agent"             # what log and diff call it
 //   chains = ["ACME", "ACME-*"]     # its own chains; * at the end stands for the rest of the name
 //   comment = "acme:*"              # or: its rules carry this comment
+//   tables = ["inet acme*"]         # or: its own native nft tables
 //   top = true                      # it insists on the top: never moved
 //   repair = "systemctl restart acme-agent"
 //
@@ -12,7 +13,7 @@
 
 import { escaped } from '../owners/claim-neighbours.ts';
 import { neighbour } from '../owners/neighbour.ts';
-import { OWNERS, ownerOfChain } from '../owners/index.ts';
+import { OWNERS, ownerOfChain, ownerOfNativeTable } from '../owners/index.ts';
 import type { Neighbour } from '../owners/types.ts';
 import { didYouMean } from '../nearest.ts';
 
@@ -23,11 +24,16 @@ export interface OwnerProblem {
   readonly message: string;
 }
 
-const KEYS = ['name', 'chains', 'comment', 'top', 'repair'];
+const KEYS = ['name', 'chains', 'comment', 'tables', 'top', 'repair'];
 const NAME = /^[a-z][a-z0-9-]{0,40}$/;
 /** iptables' names hold 28 characters; `*` alone would claim everything. */
 const CHAIN = /^[A-Za-z0-9_.:-]{2,28}\*?$/;
 const BUILTIN = /^(?:INPUT|OUTPUT|FORWARD|PREROUTING|POSTROUTING)$/;
+
+/** `inet acme`, `ip acme-*` */
+const TABLE = /^(?:ip|ip6|inet|arp|bridge|netdev) [\w.-]{2,}\*?$/;
+/** What iptables, ebtables and arptables keep their rules in is shared. */
+const SHARED_TABLE = /^(?:ip6? (?:filter|nat|mangle|raw|security)|bridge (?:filter|nat|broute)|arp filter)$/;
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -62,17 +68,20 @@ function bad(key: string | undefined, expected: string, found: unknown): OwnerPr
   };
 }
 
-function problemsOf({ name, chains, comment, top, repair }: Fields, taken: readonly string[]): OwnerProblem[] {
+function problemsOf({ name, chains, comment, tables, top, repair }: Fields, taken: readonly string[]): OwnerProblem[] {
   const problems: OwnerProblem[] = [];
   if (typeof name !== 'string' || !NAME.test(name))
     problems.push(bad('name', 'expected small letters, digits and "-", as in "acme-agent"', name));
   else if (name === 'user' || OWNERS.some((owner) => owner.id === name) || taken.includes(name))
     problems.push(bad('name', 'expected a name that no other owner has', name));
-  if (chains === undefined && comment === undefined)
-    problems.push(bad(undefined, 'expected "chains" or "comment", by which its rules are told', undefined));
+  if (chains === undefined && comment === undefined && tables === undefined)
+    problems.push(bad(undefined, 'expected "chains", "comment" or "tables", by which its rules are told', undefined));
   if (chains !== undefined && !(Array.isArray(chains) && chains.length > 0))
     problems.push(bad('chains', 'expected a list of names, as in ["ACME-*"]', chains));
   else for (const chain of (chains as unknown[] | undefined) ?? []) problems.push(...chainProblems(chain));
+  if (tables !== undefined && !(Array.isArray(tables) && tables.length > 0))
+    problems.push(bad('tables', 'expected a list of tables, as in ["inet acme"]', tables));
+  else for (const table of (tables as unknown[] | undefined) ?? []) problems.push(...tableProblems(table));
   if (comment !== undefined && !(typeof comment === 'string' && /^[^"*\\]{2,}\*?$/.test(comment)))
     problems.push(bad('comment', 'expected a comment, or its beginning and "*", as in "acme:*"', comment));
   if (top !== undefined && typeof top !== 'boolean') problems.push(bad('top', 'expected true or false', top));
@@ -92,13 +101,31 @@ function chainProblems(chain: unknown): OwnerProblem[] {
     : [bad('chains', `expected chains that nobody else has (these are ${owner}’s)`, chain)];
 }
 
-function ownerOf({ name, chains, comment, top, repair }: Fields): Neighbour {
+function tableProblems(table: unknown): OwnerProblem[] {
+  if (typeof table !== 'string' || !TABLE.test(table))
+    return [
+      bad(
+        'tables',
+        'expected family and name of a native table, as in "inet acme", or the beginning of the name and "*"',
+        table,
+      ),
+    ];
+  if (SHARED_TABLE.test(table))
+    return [bad('tables', 'expected a table that the program makes; iptables’ tables are shared', table)];
+  const owner = ownerOfNativeTable(table.replace('*', 'X'));
+  return owner === undefined
+    ? []
+    : [bad('tables', `expected tables that nobody else has (these are ${owner}’s)`, table)];
+}
+
+function ownerOf({ name, chains, comment, tables, top, repair }: Fields): Neighbour {
   const id = String(name);
   return neighbour({
     id,
     title: id,
     chains: ((chains as string[] | undefined) ?? []).map((chain) => ({ name: chain })),
     rules: comment === undefined ? [] : [commentSign(String(comment))],
+    ...(tables === undefined ? {} : { tables: tables as string[] }),
     slot: top === true ? 'none' : 'kept',
     habits: { start: 'not known', reload: 'not known', stop: 'not known' },
     repair: { command: repair === undefined ? undefined : String(repair), onRequest: true },

@@ -71,8 +71,13 @@ export function joinHeard(before: Heard, after: Heard): Heard {
   const native = new Map(before.native);
   for (const [key, later] of after.native) {
     const first = native.get(key) ?? NO_NATIVE_CHANGE;
-    const [named, leftOut] = [first.named || later.named, first.leftOut || later.leftOut];
-    native.set(key, { ...joinSummary(first, later), named, leftOut });
+    native.set(key, {
+      ...joinSummary(first, later),
+      named: first.named || later.named,
+      leftOut: first.leftOut || later.leftOut,
+      madeByLoad: first.madeByLoad || later.madeByLoad,
+      emptied: [...new Set([...first.emptied, ...later.emptied])],
+    });
   }
   return { tables, native };
 }

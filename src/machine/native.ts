@@ -37,8 +37,12 @@ export function addNative(before: NativeSummaries, commit: Commit): NativeSummar
   const changes = usersNative(commit);
   if (changes.length === 0) return before;
   const next = new Map(before);
-  for (const change of changes)
-    next.set(change.table, addChange(next.get(change.table) ?? NO_NATIVE_CHANGE, change, commit.author));
+  const takes = changes.some(({ deletesTable, addsTable }) => deletesTable && !addsTable);
+  for (const change of changes) {
+    const summary = addChange(next.get(change.table) ?? NO_NATIVE_CHANGE, change, commit.author);
+    const isMade = change.addsTable && !change.deletesTable;
+    next.set(change.table, isMade && takes ? { ...summary, madeByLoad: true } : summary);
+  }
   const made = new Set(changes.filter((change) => change.addsTable).map(({ table }) => table));
   if (made.size === 0 || neighbourOf(commit.author) !== undefined) return next;
   // What a flush took and the load after it did not bring, in the same commit or later in the same script.
@@ -54,7 +58,9 @@ function addChange(summary: NativeSummary, change: NativeChange, author: Author)
   const wipes = gone || (!replaced && isFlush(change, author));
   const loses = !isAddition(change);
   const other = neighbour === undefined && (author.cmdline !== undefined || author.parents.length > 0);
-  const added = neighbour === undefined && (change.rulesAdded > 0 || change.addsTable);
+  const emptied = wipes && !gone ? [...new Set([...summary.emptied, ...change.ruleChains])] : summary.emptied;
+  const fills = change.rulesAdded > 0 && change.ruleChains.some((chain) => emptied.includes(chain));
+  const added = neighbour === undefined && (fills || change.addsTable);
   return {
     replaced: !gone && (summary.replaced || replaced),
     wiped: summary.wiped || wipes,
@@ -66,6 +72,8 @@ function addChange(summary: NativeSummary, change: NativeChange, author: Author)
     writers: [...new Set([...(summary.writers ?? []), ...(neighbour === undefined ? [] : [neighbour])])],
     named: change.deletesTable ? namesTable(author, change.table) : summary.named,
     leftOut: !gone && !change.addsTable && summary.leftOut,
+    madeByLoad: !gone && summary.madeByLoad,
+    emptied: gone ? [] : emptied,
   };
 }
 

@@ -9,6 +9,7 @@ import { isSameTable, mapObjects, type NativePart, objectKey, rulesOf } from '..
 import { canonicalRule } from '../ruleset/nft/same.ts';
 import { chainsOf, type NftChain, type NftTable } from '../ruleset/nft/types.ts';
 import type { DecisionKind } from './decide.ts';
+import { withLost, withObjectsOf } from './native-objects.ts';
 import type { NativeSummary } from './native-summary.ts';
 
 export interface NativeSituation {
@@ -55,7 +56,7 @@ function decideTable(situation: NativeSituation, key: string): NativeDecision {
   if (live === undefined) return decideGone(situation, summary, answer, wish);
   if (wish === undefined) return answer('pending', live, 'table=added');
   if (summary?.byNeighbour !== undefined && !summary.byOther)
-    return answer('damage', wish, `by=${summary.byNeighbour}`);
+    return answer('damage', withLost(live, wish), `by=${summary.byNeighbour}`);
   return decideChanged(situation, summary, wish, live, answer);
 }
 
@@ -82,19 +83,21 @@ function decideChanged(
   live: NftTable,
   answer: Answer,
 ): NativeDecision {
+  // Nobody was heard, and there are other rules now: a ruleset that was loaded while nobody listened, without this chain.
+  const isOther = summary === undefined && countShared(placed(live), placed(wish)) < placed(live).length;
   const emptied =
-    summary === undefined || summary.wiped ? chainsOf(wish).filter((chain) => isEmptied(chain, live)) : [];
+    summary === undefined || summary.wiped ? chainsOf(wish).filter((chain) => isEmptied(chain, live, isOther)) : [];
   if (emptied.length === 0 && onDelete === 'restore' && isMissing(wish, live))
-    return answer('damage', wish, 'on_delete=restore');
+    return answer('damage', withLost(live, wish), 'on_delete=restore');
   if (emptied.length === 0) return answer('pending', live, 'user=changed');
   return answer('wipe', withChains(live, wish, emptied), ...emptied.map(({ name }) => `chain=${name}`));
 }
 
-function isEmptied({ name, base, rules }: NftChain, live: NftTable): boolean {
+function isEmptied({ name, base, rules }: NftChain, live: NftTable, isOther: boolean): boolean {
   const now = chainsOf(live).find((chain) => chain.name === name);
   if (rules.length === 0) return false;
   // A regular chain can only be deleted on purpose: nft refuses while a rule leads to it.
-  return now === undefined ? base !== undefined : now.rules.length === 0;
+  return now === undefined ? base !== undefined && !isOther : now.rules.length === 0;
 }
 
 function isMissing(wish: NftTable, live: NftTable): boolean {
@@ -105,18 +108,21 @@ function isMissing(wish: NftTable, live: NftTable): boolean {
 /** `live` with these chains of the wish in their place; what they lead to and name comes with them. */
 function withChains(live: NftTable, wish: NftTable, chains: readonly NftChain[]): NftTable {
   const back = new Map(chains.map((chain) => [objectKey(chain), chain]));
-  const standing = new Set(live.objects.map(objectKey));
-  const named = wish.objects.filter((object) => !standing.has(objectKey(object)));
-  const replaced = mapObjects(live, (object) => back.get(objectKey(object)) ?? object);
-  return { ...replaced, parts: [...replaced.parts, ...named], objects: [...replaced.objects, ...named] };
+  return withObjectsOf(
+    mapObjects(live, (object) => back.get(objectKey(object)) ?? object),
+    wish,
+  );
 }
 
 /** One `nft -f`, or one script, that replaces tables: they are judged together. */
 function decideLoad(situation: NativeSituation, keys: readonly string[]): Map<string, NativeDecision> {
   const { wish, live, summaries, burstOver, byHand } = situation;
-  const concerned = keys.filter((key) => isLoaded(summaries?.get(key)));
+  const judged = keys.filter((key) => isLoaded(summaries?.get(key)));
+  // Without these a program that only makes its own table again after a flush would seem to have replaced the user's.
+  const isLoad = judged.some((key) => placedIn(live, key).length > 0);
+  if (!burstOver || byHand || !isLoad) return new Map();
+  const concerned = keys.filter((key) => judged.includes(key) || isNew(situation, key));
   const brought = concerned.flatMap((key) => placedIn(live, key));
-  if (!burstOver || byHand || brought.length === 0) return new Map();
   const heard = concerned.map((key) => summaries?.get(key));
   const neighbour = heard.find((summary) => summary?.byNeighbour !== undefined && !summary.byOther)?.byNeighbour;
   if (neighbour !== undefined || situation.onLoad === 'restore')
@@ -131,7 +137,14 @@ function decideLoad(situation: NativeSituation, keys: readonly string[]): Map<st
 
 function isLoaded(summary: NativeSummary | undefined): boolean {
   if (summary === undefined) return false;
-  return summary.replaced || (summary.wiped && (summary.addedAfterWipe || summary.leftOut));
+  if (summary.replaced || summary.madeByLoad) return true;
+  return summary.wiped && (summary.addedAfterWipe || (summary.leftOut && !summary.named));
+}
+
+/** A table of the user's that was made while the load went on. */
+function isNew({ wish, live, summaries }: NativeSituation, key: string): boolean {
+  const summary = summaries?.get(key);
+  return !wish.has(key) && live.has(key) && summary !== undefined && summary.neighbour === undefined;
 }
 
 function decided(

@@ -11,7 +11,17 @@ export interface NativeSummary extends ChangeSummary {
   readonly named: boolean;
   /** What deleted it (one commit, or the burst of a script) made other native tables and not this one: a load without it. */
   readonly leftOut: boolean;
+  /** The commit that made it deleted other native tables: `nft -f` of a file that begins with `flush ruleset`. */
+  readonly madeByLoad: boolean;
+  /** Chains that a flush emptied, one that left the table: rules added to others of its chains are no load after it. */
+  readonly emptied: readonly string[];
 }
 
 /** Events were heard, and none of them touched the table. */
-export const NO_NATIVE_CHANGE: NativeSummary = { ...NO_CHANGE, named: false, leftOut: false };
+export const NO_NATIVE_CHANGE: NativeSummary = {
+  ...NO_CHANGE,
+  named: false,
+  leftOut: false,
+  madeByLoad: false,
+  emptied: [],
+};

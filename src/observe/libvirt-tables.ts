@@ -1,6 +1,6 @@
 // libvirt's nftables tables, `ip libvirt_network` and `ip6 libvirt_network`, as `nft -a` lists them.
 // Guarantees: reads only; a listing that cannot be had is unreadable, never empty; a table that goes between two commands is gone.
-// Cost: one `nft list tables` unless its text is given, and one listing for each table that stands.
+// Cost: one `nft list flowtables` (see native-read.ts) unless its text is given, and one listing for each table that stands.
 
 import type { ExecResult, Host } from '../host/host.ts';
 import { parseNft } from '../ruleset/nft/parse.ts';
@@ -14,13 +14,13 @@ export type LibvirtTables =
 const NOT_INSTALLED = 127;
 const NONE: LibvirtTables = { kind: 'tables', tables: [] };
 
-/** Those that stand, with handles. `listed`: what `nft list tables` (or `list ruleset`) printed just now. */
+/** Those that stand, with handles. `listed`: what `nft list flowtables` (or `list ruleset`) printed just now. */
 export async function readLibvirtTables({ exec }: Pick<Host, 'exec'>, listed?: string): Promise<LibvirtTables> {
   let names = listed;
   if (names === undefined) {
-    const asked = await exec({ file: 'nft', args: ['list', 'tables'] });
+    const asked = await exec({ file: 'nft', args: ['list', 'flowtables'] });
     if (asked.exitCode === NOT_INSTALLED) return NONE;
-    if (asked.exitCode !== 0) return unreadable('nft list tables', asked);
+    if (asked.exitCode !== 0) return unreadable('nft list flowtables', asked);
     names = asked.stdout;
   }
   const reads = await Promise.all(familiesIn(names).map((family) => readTable(exec, family)));

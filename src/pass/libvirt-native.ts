@@ -1,5 +1,5 @@
 // libvirt's nftables backend, read and judged: its tables against its definitions and its own records. Writes nothing, ever.
-// Cost: nothing but one `nft list tables` where libvirt has no such table (nothing at all when that text is given).
+// Cost: nothing but one `nft list flowtables` where libvirt has no such table (nothing at all when that text is given).
 
 import type { Host } from '../host/host.ts';
 import type { Drift } from '../merge/drift.ts';
@@ -17,7 +17,7 @@ export interface NativeDrift {
 }
 
 /**
- * What stands differently in `libvirt_network` than libvirt wants it. `listedTables`: what `nft list tables` printed just now, where
+ * What stands differently in `libvirt_network` than libvirt wants it. `listedTables`: what `nft list flowtables` printed just now, where
  * the caller has it. While libvirt rewrites, this shows what is missing at that moment.
  */
 export async function libvirtNativeDrift(

@@ -7,7 +7,7 @@ import { withNativeEnding } from './native-outcome.ts';
 import { openGuests } from './open-guests.ts';
 import { outcomeOf } from './outcome.ts';
 import { pinDrops } from './pin.ts';
-import { droppedBetween, lostAfter, remember } from './remember.ts';
+import { droppedBetween, lostAfter, remember, rememberNative } from './remember.ts';
 import type { Outcome, PassContext, PassRequest } from './types.ts';
 
 /** Ends a pass. Throws HostError when a new snapshot cannot be written. */
@@ -19,7 +19,10 @@ export async function record(
 ): Promise<Outcome> {
   const before = context.memory.snapshot;
   const lost = lostAfter(context, request, ending);
-  const adopted = ending.kind === 'seen' ? await remember(context, request, ending, native, lost) : undefined;
+  const adopted =
+    ending.kind === 'seen'
+      ? await remember(context, request, ending, native, lost)
+      : await rememberNative(context, request, native);
   const dropped = adopted === undefined ? [] : droppedBetween(before, context.memory.snapshot);
   if (request.burstOver && request.mode === 'merge' && !request.dryRun) {
     // First, so that no drop is pinned above what they open.

@@ -37,20 +37,49 @@ export async function remember(
   if (!request.burstOver) return undefined;
   for (const { family, classified } of ending.seen.families) context.cache.counters.set(family, countersOf(classified));
   const decided = ending.work.flatMap((family) => family.tables).filter((work) => work.decision.kind !== 'wait');
+  const waiting = [...ending.held, ...ending.work.flatMap((family) => family.homeless)];
+  const tried = request.mode === 'merge' && ending.seen.mixed === undefined;
+  return rememberWish(context, request, native, { decided, waiting, tried });
+}
+
+/** The same for the native tables alone, where iptables' rules could not be read or written to the end. */
+export async function rememberNative(
+  context: PassContext,
+  request: PassRequest,
+  native: NativeEnding,
+): Promise<string | undefined> {
+  const { memory } = context;
+  if (request.dryRun || memory.snapshotId === undefined || !request.burstOver || native.wish === undefined)
+    return undefined;
+  return rememberWish(context, request, native, { decided: [], waiting: memory.waiting, tried: false });
+}
+
+interface Iptables {
+  readonly decided: readonly TableWork[];
+  readonly waiting: readonly Waiting[];
+  /** What waits has been tried. */
+  readonly tried: boolean;
+}
+
+async function rememberWish(
+  context: PassContext,
+  request: PassRequest,
+  native: NativeEnding,
+  { decided, waiting, tried }: Iptables,
+): Promise<string | undefined> {
+  const { memory } = context;
   const wish = { ...withTables(memory.wish, decided), native: native.wish ?? memory.wish.native };
   const loaded = decided.filter((work) => work.decision.kind === 'load');
   const replaced = [
     ...decided.filter((work) => work.decision.kind === 'replaced').map((work) => `${work.plan.family} ${work.table}`),
     ...keysOf(native, 'replaced'),
   ];
-  const waiting = [...ending.held, ...ending.work.flatMap((family) => family.homeless)];
   const changed =
     !sameParts(wish, memory.wish) ||
     replaced.some((table) => !memory.replaced.includes(table)) ||
     !sameWaiting(memory.waiting, waiting) ||
     (native.wish !== undefined && !sameNativeWaiting(memory.waitingNative ?? [], native.waiting)) ||
     memory.unsaved === true;
-  const tried = request.mode === 'merge' && ending.seen.mixed === undefined;
   if (tried) memory.waiting = waiting;
   if (request.mode === 'merge' && native.wish !== undefined) memory.waitingNative = native.waiting;
   if (loaded.length > 0 || keysOf(native, 'load').length > 0) return adopt(context, wish, loaded, native, replaced);

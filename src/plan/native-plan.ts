@@ -6,17 +6,19 @@ import type { ClassifiedNative, ClassifiedNativeTable } from '../classify/classi
 import type { NativeDecision } from '../merge/decide-native.ts';
 import type { Drift } from '../merge/drift.ts';
 import { nativeDrift } from '../merge/native-drift.ts';
-import { weave } from '../merge/weave.ts';
-import { isSameTable, mapObjects, type NativePart, rulesOf } from '../ruleset/nft/native-part.ts';
-import { chainsOf, type NftTable } from '../ruleset/nft/types.ts';
-import { type NftRefusal, renderReplacement } from './nft-replace.ts';
+import { withObjectsOf, withRules, withRulesOf } from '../merge/native-objects.ts';
+import { isSameTable, mapObjects, type NativePart, objectKey, rulesOf } from '../ruleset/nft/native-part.ts';
+import { canonicalObjectText } from '../ruleset/nft/same.ts';
+import { chainsOf, type NftTable, setsOf } from '../ruleset/nft/types.ts';
+import { type NftLock, type NftRefusal, renderReplacement } from './nft-replace.ts';
 
 /** A rule of the user's native tables that nft refuses now, and why (its own words). */
 export interface NativeWaiting {
   /** `inet filter` */
   readonly key: string;
-  /** Empty: the whole table waits. */
+  /** Empty: something else of the table waits. */
   readonly chain: string;
+  /** A rule, or without a chain an object (`set banned`, `chain input`); empty: the whole table waits. */
   readonly text: string;
   readonly why: string;
 }
@@ -43,14 +45,15 @@ export function planNative(
   live: NativePart,
   classified: ClassifiedNative,
   held: readonly NativeWaiting[] = [],
+  locks: ReadonlyMap<string, NftLock> = new Map(),
 ): NativePlan {
   const edits = decisions.flatMap((decision) => editOf(decision, live, held));
   const wanted = edits.flatMap(({ table, key }) =>
-    table === undefined ? [] : [withStrangers(table, classified.get(key))],
+    table === undefined ? [] : [withState(withStrangers(table, classified.get(key)), classified.get(key)?.table)],
   );
   const remove = edits.flatMap(({ kind, key }) => (kind === 'delete' ? [key] : []));
   const standing = [...classified.values()].map(({ table }) => table);
-  const { input, replaced, refused } = renderReplacement(wanted, standing, { remove });
+  const { input, replaced, refused } = renderReplacement(wanted, standing, { remove, locks });
   const made = edits.filter(({ key }) => replaced.includes(key));
   return { edits: made, input, refused, mends: made.flatMap((edit) => mendOf(edit, live.get(edit.key))) };
 }
@@ -65,38 +68,61 @@ function editOf({ key, next, kind }: NativeDecision, live: NativePart, held: rea
           held.filter((rule) => rule.key === key),
         );
   const now = live.get(key);
-  if (isSameTable(table, now)) return [];
+  // What stands of a table that cannot be loaded stays.
+  if (isSameTable(table, now) || (table === undefined && next !== undefined)) return [];
   if (table === undefined) return now === undefined ? [] : [{ kind: 'delete', key, table }];
   return [{ kind: now === undefined ? 'create' : 'replace', key, table }];
 }
 
+/** The whole table waits. */
+export const isWhole = ({ chain, text }: Pick<NativeWaiting, 'chain' | 'text'>): boolean => chain === '' && text === '';
+
 /** The table without the rules that wait; undefined when it waits as a whole. */
 export function withoutHeld(table: NftTable, held: readonly NativeWaiting[]): NftTable | undefined {
   if (held.length === 0) return table;
-  if (held.some(({ chain }) => chain === '')) return undefined;
+  if (held.some(isWhole)) return undefined;
+  const objects = new Set(held.filter(({ chain }) => chain === '').map(({ text }) => text));
   return mapObjects(table, (object) => {
+    if (objects.has(objectKey(object))) return undefined;
     if (object.kind !== 'chain') return object;
-    const texts = held.filter(({ chain }) => chain === object.name).map(({ text }) => text);
-    if (texts.length === 0) return object;
-    const isHeld = takesEach(texts);
-    const parts = object.parts.filter((part) => part.kind !== 'rule' || !isHeld(part.text));
+    const texts = new Set(held.filter(({ chain }) => chain === object.name).map(({ text }) => text));
+    if (texts.size === 0) return object;
+    // All copies: what nft refuses once it refuses twice.
+    const parts = object.parts.filter((part) => part.kind !== 'rule' || !texts.has(part.text));
     return { ...object, parts, rules: parts.filter((part) => part.kind === 'rule') };
   });
 }
 
-/** The table with the rules that wait where they stood in `wish`: what cannot be loaded now is still wanted. */
+/** The table with what waits of it where it stood in `wish`: what cannot be loaded now is still wanted. */
 export function withWaiting(table: NftTable, wish: NftTable | undefined, waiting: readonly NativeWaiting[]): NftTable {
   if (wish === undefined || waiting.length === 0) return table;
-  return mapObjects(table, (object) => {
-    const before = chainsOf(wish).find(({ name }) => object.kind === 'chain' && name === object.name);
-    const held = waiting.filter(({ chain }) => chain === before?.name).map(({ text }) => text);
-    if (object.kind !== 'chain' || before === undefined || held.length === 0) return object;
-    const texts = object.rules.map(({ text }) => text);
-    const wanted = before.rules.map(({ text }) => text).filter((text) => texts.includes(text) || held.includes(text));
-    const byText = new Map([...before.rules, ...object.rules].map((rule) => [rule.text, rule]));
-    const rules = weave(texts, wanted).flatMap((text) => byText.get(text) ?? []);
-    return { ...object, rules, parts: [...object.parts.filter(({ kind }) => kind !== 'rule'), ...rules] };
+  const objects = new Set(waiting.filter(({ chain }) => chain === '').map(({ text }) => text));
+  const inWish = new Map(chainsOf(wish).map((chain) => [chain.name, chain]));
+  for (const object of table.objects) objects.add(objectKey(object));
+  const whole = withObjectsOf(
+    table,
+    mapObjects(wish, (object) => (objects.has(objectKey(object)) ? object : undefined)),
+  );
+  return mapObjects(whole, (object) => {
+    const before = object.kind === 'chain' ? inWish.get(object.name) : undefined;
+    if (object.kind !== 'chain' || before === undefined) return object;
+    const held = new Set(waiting.filter(({ chain }) => chain === object.name).map(({ text }) => text));
+    const isStanding = takesEach(object.rules.map(({ text }) => text));
+    return withRulesOf(
+      object,
+      withRules(
+        before,
+        before.rules.filter(({ text }) => isStanding(text) || held.has(text)),
+      ),
+    );
   });
+}
+
+/** Somebody has put it in himself; of a table that waits as a whole: made it. */
+export function doesStand(live: NativePart, { key, chain, text }: NativeWaiting): boolean {
+  const table = live.get(key);
+  if (table === undefined || chain === '') return table !== undefined;
+  return rulesOf(table).some((rule) => rule.chain === chain && rule.text === text);
 }
 
 /** True once for each copy. */
@@ -121,6 +147,15 @@ function withStrangers(table: NftTable, now: ClassifiedNativeTable | undefined):
   const added = [...theirs.values()].filter(({ name }) => !known.has(name));
   const merged = mapObjects(table, (object) => (object.kind === 'chain' && theirs.get(object.name)) || object);
   return { ...merged, parts: [...merged.parts, ...added], objects: [...merged.objects, ...added] };
+}
+
+/** What packets put into the sets that stay stands there again: who is locked out, stays so. */
+function withState(table: NftTable, now: NftTable | undefined): NftTable {
+  const filled = new Map((now === undefined ? [] : setsOf(now)).map((set) => [set.name, set]));
+  return mapObjects(table, (object) => {
+    const standing = object.kind === 'set' && object.flags.includes('dynamic') ? filled.get(object.name) : undefined;
+    return standing !== undefined && canonicalObjectText(standing) === canonicalObjectText(object) ? standing : object;
+  });
 }
 
 function mendOf({ kind, key, table }: NativeEdit, now: NftTable | undefined): Drift[] {

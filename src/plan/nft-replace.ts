@@ -1,7 +1,7 @@
 // Native tables as one input for `nft -f`: all that differ are replaced in one transaction, nothing else is touched.
 // Guarantees: never `flush ruleset`; a table that is as wanted is left out; of a table that cannot be loaded back nothing
 // is written, it is `refused` with the reasons. The input fails as a whole when a table that was missing has been made
-// meanwhile, or one that stood has been made anew (`create`, and the handle where the listing has it).
+// meanwhile, or one that stood has been made anew or got or lost a rule (`create`, and the handles where the listing has them).
 // Does not: delete tables that nobody named, or check with nft (apply does).
 
 import { elementsOf } from '../ruleset/nft/elements.ts';
@@ -9,7 +9,7 @@ import { formatDuration, parseDuration } from '../ruleset/nft/duration.ts';
 import { evidenceOf, type IptablesEvidence } from '../ruleset/nft/iptables-tables.ts';
 import { printNftObject } from '../ruleset/nft/print.ts';
 import { sameTable } from '../ruleset/nft/same.ts';
-import { type NftSet, type NftTable, tableKey } from '../ruleset/nft/types.ts';
+import { chainsOf, type NftSet, type NftTable, tableKey } from '../ruleset/nft/types.ts';
 import { isOwned, type Unloadable, unloadableIn } from '../ruleset/nft/unloadable.ts';
 
 export interface NftReplacement {
@@ -27,7 +27,20 @@ export type NftRefusal =
   /** The live table is a running program's, or was: the whole input would fail, "Operation not permitted". */
   | { readonly kind: 'owned'; readonly table: string; readonly progname: string | undefined };
 
+/**
+ * A table's handles are numbers that the kernel counts up, one for each chain, rule and set that is added. So the handle that a
+ * new one gets tells whether anything was added since (measured with nft 1.0.6 and 1.1.3, Linux 6.18).
+ */
+export interface NftLock {
+  /** Name of a chain that is made and deleted again. */
+  readonly chain: string;
+  /** The handle it gets when nothing was added since. */
+  readonly nextHandle: number;
+}
+
 export interface ReplaceOptions {
+  /** By `FAMILY NAME`, for live tables that are replaced or removed; taken before they were listed. */
+  readonly locks?: ReadonlyMap<string, NftLock>;
   /** Time since the wanted tables were listed, in ms: elements with a timeout have that much less left. Default 0. */
   readonly ageMs?: number;
   /** `FAMILY NAME` of live tables that are to go. */
@@ -38,7 +51,7 @@ export interface ReplaceOptions {
 export function renderReplacement(
   wanted: readonly NftTable[],
   live: readonly NftTable[],
-  { ageMs = 0, remove = [] }: ReplaceOptions = {},
+  { ageMs = 0, remove = [], locks = new Map() }: ReplaceOptions = {},
 ): NftReplacement {
   const now = new Map(live.map((table) => [tableKey(table), table]));
   const blocks: string[] = [];
@@ -51,7 +64,13 @@ export function renderReplacement(
     const refusal = refusalOf(table, before, key);
     if (refusal !== undefined) refused.push(refusal);
     else {
-      blocks.push(renderTable(table, key, before, ageMs));
+      blocks.push(
+        renderTable(
+          table,
+          before === undefined ? renderCreation(table, key) : renderDeletion(before, locks.get(key)),
+          ageMs,
+        ),
+      );
       replaced.push(key);
     }
   }
@@ -60,7 +79,7 @@ export function renderReplacement(
     if (before === undefined) continue;
     if (isOwned(before)) refused.push({ kind: 'owned', table: key, progname: before.progname });
     else {
-      blocks.push(renderDeletion(before));
+      blocks.push(renderDeletion(before, locks.get(key)));
       replaced.push(key);
     }
   }
@@ -75,13 +94,13 @@ function refusalOf(table: NftTable, before: NftTable | undefined, key: string): 
   return lines.length === 0 ? undefined : { kind: 'unloadable', table: key, lines };
 }
 
-function renderTable(table: NftTable, key: string, before: NftTable | undefined, ageMs: number): string {
+/** `first`: what makes room for it. */
+function renderTable(table: NftTable, first: string, ageMs: number): string {
   const parts = table.parts.map((part) => {
     if ('source' in part) return part.source;
     return part.kind === 'set' ? renderSet(part, ageMs) : printNftObject(part);
   });
   const tail = table.tail.endsWith('\n') ? table.tail : `${table.tail}\n`;
-  const first = before === undefined ? renderCreation(table, key) : renderDeletion(before);
   return `${first}${table.head}${parts.join('')}${tail}`;
 }
 
@@ -94,11 +113,21 @@ function renderCreation(table: NftTable, key: string): string {
   return own.length === 0 ? `create table ${key}\n` : `create table ${key} {\n${own.join('')}}\n`;
 }
 
-/** `delete table inet handle 3` fails once another table has the name. */
-const renderDeletion = (table: NftTable): string =>
-  table.handle === undefined
-    ? `delete table ${tableKey(table)}\n`
-    : `delete table ${table.family} handle ${table.handle}\n`;
+/**
+ * Fails when another table has the name by now, when a rule of the table was deleted, and with a lock when anything was added to
+ * it: a new chain gets another handle then. (nft deletes a chain or table with all that is in it, known or not.) Elements of
+ * sets have no handles: a change of theirs is not noticed.
+ */
+function renderDeletion(table: NftTable, lock: NftLock | undefined): string {
+  const key = tableKey(table);
+  if (table.handle === undefined) return `delete table ${key}\n`;
+  const guard =
+    lock === undefined ? [] : [`create chain ${key} ${lock.chain}\ndelete chain ${key} handle ${lock.nextHandle}\n`];
+  const rules = chainsOf(table).flatMap(({ name, rules: all }) =>
+    all.flatMap(({ handle }) => (handle === undefined ? [] : [`delete rule ${key} ${name} handle ${handle}\n`])),
+  );
+  return [...guard, ...rules, `delete table ${table.family} handle ${table.handle}\n`].join('');
+}
 
 /** The set's text, with the time its elements have left now. Without such elements the text stays as it is. */
 function renderSet(set: NftSet, ageMs: number): string {

@@ -1,7 +1,8 @@
 // One rule of the user's as a pin may copy it.
 //
 // Goal: a closed list of forms whose translation by iptables was measured to be exact. Guarantee: a form that is not listed is
-// a stop, never left out; only a rule that neither decides nor remembers anything (LOG) is nothing to copy.
+// a stop, never left out; only a rule without a target is nothing to copy. A rule that logs is a stop, too: what a pin below it
+// drops would be missing in the log, and something may read that.
 // Not listed, and why: limit, hashlimit, statistic, recent, quota and connlimit count for themselves; mark and connmark may be
 // set by a chain between the copy and the rule; sets, string, u32, physdev, bpf and socket have no words in nft (measured,
 // 1.8.9 and 1.8.11: they come out as a comment, exit code 0); time and policy are translated wrongly.
@@ -61,10 +62,6 @@ function formsOf(...own: readonly string[]): RegExp {
 
 /** ` -m comment --comment "the admin's"`, ` -m comment --comment web` */
 const COMMENT = / -m comment --comment (?:"(?:[^"\\]|\\.)*"|[^\s"]+)/;
-/** Matches that say when to log, and change nothing for any other rule: a bucket or a counter of the rule's own. */
-const LOG_ONLY =
-  /-m (?:limit|statistic|mark|connmark|addrtype|pkttype|length|owner|mac|physdev|ttl|hl|time|dscp)(?: (?:! )?--[\w-]+(?: [^\s"-]\S*)*)* /y;
-
 const REJECTS: Readonly<Record<string, string>> = {
   'icmp-port-unreachable': 'reject with icmp type port-unreachable',
   'icmp-host-unreachable': 'reject with icmp type host-unreachable',
@@ -83,7 +80,9 @@ export function pinFormOf(text: string, family: Family): PinForm {
   const head = bare.slice(0, target?.at ?? bare.length);
   const body = head.slice(head.indexOf(' ', 3) + 1).trim(); // -A INPUT -s ...
   const matches = head.indexOf(' ', 3) === -1 || body === '' ? '' : `${body} `;
-  if (target === undefined || /^(?:LOG|NFLOG|ULOG|AUDIT)$/.test(target.name)) return nothingOf(matches, family);
+  if (target === undefined) return nothingOf(matches, family);
+  if (/^(?:LOG|NFLOG|ULOG|AUDIT)$/.test(target.name))
+    return { kind: 'stop', why: 'what is pinned below is not logged' };
   const unknown = restAfter(matches, [FORMS[family]]);
   if (unknown !== '') return { kind: 'stop', why: `not exact as a copy: ${unknown.trim()}` };
   if (overlaps(matches)) return { kind: 'stop', why: 'ports are named twice' };
@@ -94,7 +93,7 @@ export function pinFormOf(text: string, family: Family): PinForm {
 }
 
 function nothingOf(matches: string, family: Family): PinForm {
-  const unknown = restAfter(matches, [FORMS[family], LOG_ONLY]);
+  const unknown = restAfter(matches, [FORMS[family]]);
   return unknown === '' ? { kind: 'nothing' } : { kind: 'stop', why: `it may remember something: ${unknown.trim()}` };
 }
 

@@ -2,10 +2,12 @@
 // For a `replaced` ruleset the rules as they stand become the snapshot. For a pass that undid a change of the user's: what
 // that pass put in is taken out again, what it took out comes back, and the result becomes the snapshot.
 
+import { classifyNative, userNativeOf } from '../classify/classify-native.ts';
 import { runPass } from '../pass.ts';
-import type { Outcome, TableReport } from '../pass/types.ts';
+import type { Outcome, PassContext, TableReport } from '../pass/types.ts';
 import type { JournalEntry } from '../record/journal-files.ts';
 import type { NativePart } from '../ruleset/nft/native-part.ts';
+import { parseNft } from '../ruleset/nft/parse.ts';
 import { type Item, ruleTexts, type UserChain, type UserPart, type UserTable } from '../ruleset/user-part.ts';
 import { handRequest } from './hand.ts';
 import { entryId, findEntry } from './log.ts';
@@ -76,7 +78,7 @@ async function acceptPass({ context }: World, entry: JournalEntry, args: AcceptA
   const parts = {
     ip: reverse(memory.wish.ip, tables, reversed),
     ip6: reverse(memory.wish.ip6, tables, reversed),
-    native: reverseNative(memory.wish.native, tables, reversed),
+    native: reverseNative(memory.wish.native, tables, await textsBefore(context, entry), reversed),
   };
   const what = `the change that pass ${name} undid`;
   if (reversed.length === 0)
@@ -93,12 +95,37 @@ async function acceptPass({ context }: World, entry: JournalEntry, args: AcceptA
 /** `create table inet filter`, its text behind it */
 const CREATION = /^create table (\S+ \S+)(?:\n|$)/;
 
-/** A native table that a pass made anew goes again. */
-function reverseNative(part: NativePart, reports: readonly TableReport[], reversed: string[]): NativePart {
-  const made = reports.flatMap(({ edits }) => edits.map((edit) => CREATION.exec(edit)?.[1] ?? ''));
-  const keys = made.filter((key) => part.has(key));
-  reversed.push(...keys.map((key) => `create table ${key}`));
-  return new Map([...part].filter(([key]) => !keys.includes(key)));
+/** `delete table inet filter`, with the text behind it that came in its place */
+const REPLACEMENT = /^delete table (\S+ \S+)(?:\n|$)/;
+
+/** A native table that a pass made anew goes again; one that it replaced is as it was, where the journal still has its text. */
+function reverseNative(
+  part: NativePart,
+  reports: readonly TableReport[],
+  before: NativePart,
+  reversed: string[],
+): NativePart {
+  const edits = reports.flatMap((report) => report.edits);
+  const next = new Map(part);
+  for (const key of keysIn(edits, CREATION)) if (next.delete(key)) reversed.push(`create table ${key}`);
+  for (const key of keysIn(edits, REPLACEMENT)) {
+    const table = before.get(key);
+    if (table === undefined) continue;
+    next.set(key, table);
+    reversed.push(`delete table ${key}`);
+  }
+  return next;
+}
+
+const keysIn = (edits: readonly string[], form: RegExp): string[] =>
+  edits.flatMap((edit) => form.exec(edit)?.[1] ?? []);
+
+/** The native tables that a pass replaced, as they stood before it. */
+async function textsBefore({ journal }: PassContext, entry: JournalEntry): Promise<NativePart> {
+  const refs = Array.isArray(entry['kept']) ? [...(entry['kept'] as string[])] : [];
+  const texts = await Promise.all(refs.reverse().map((ref) => journal.readText(ref)));
+  const tables = texts.flatMap((text) => (text?.startsWith('table ') === true ? parseNft(text).tables : []));
+  return userNativeOf(classifyNative(tables));
 }
 
 function reverse(part: UserPart, reports: readonly TableReport[], reversed: string[]): UserPart {

@@ -4,7 +4,7 @@ import { type ClassifiedNative, classifyNative, userNativeOf } from '../classify
 import type { Host } from '../host/host.ts';
 import { readNative } from '../observe/native-read.ts';
 import { isMarked } from '../owners/mendwall.ts';
-import { withWaiting } from '../plan/native-plan.ts';
+import { isWhole, withWaiting } from '../plan/native-plan.ts';
 import type { Memory } from '../record/memory.ts';
 import { missingFrom } from '../ruleset/multiset.ts';
 import { type NativePart, rulesOf } from '../ruleset/nft/native-part.ts';
@@ -34,7 +34,7 @@ export function adoptedNative({ classified, part }: LiveNative, { wish, waitingN
     const mine = waitingNative.filter((rule) => rule.key === key);
     return [key, withWaiting(table, wish.native.get(key), mine)] as const;
   });
-  const whole = waitingNative.filter(({ chain }) => chain === '').map(({ key }) => key);
+  const whole = waitingNative.filter(isWhole).map(({ key }) => key);
   const kept = [...wish.native].filter(
     ([key]) => whole.includes(key) || (classified.get(key)?.unloadable ?? []).length > 0,
   );

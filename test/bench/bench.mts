@@ -1,9 +1,9 @@
 // `npm run bench`: what mendwall costs, each figure beside the floor measured in the same run. Needs root.
 //   --quick     a few samples, no 10,000 and 100,000 rules: shows that the bench works, not how fast anything is
 //   --json      the table as one JSON document on standard output
-//   --only X,Y  of: displacement, wipes, hook, cli, idle, throughput
+//   --only X,Y  of: displacement, wipes, native, hook, cli, idle, throughput
 //   --samples N displacements of each size (default 60; 40 at 10,000 rules)
-//   --rules N   only this size of ruleset in displacement and wipes
+//   --rules N   only this size of ruleset in displacement, wipes and native
 // About 20 minutes; --quick about one.
 // Exit 0 whether aims are met or not; another code only when something broke.
 // Everything runs in a private network, mount and pid namespace; the machine's firewall is not touched.
@@ -14,6 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { startNamespaces } from '../lab/namespaces.ts';
 import { measureDisplacement } from './displacement.ts';
 import { measureIdle } from './idle.ts';
+import { measureNativeStages, measureNativeWipes } from './native.ts';
 import { createReporter, printTable, type Reporter, toJson } from './report.ts';
 import { measureHook, measureStarts } from './starts.ts';
 import { measureThroughput } from './throughput.ts';
@@ -56,9 +57,16 @@ async function wipes(report: Reporter): Promise<void> {
   for (const count of sizes()) await measureWipes(report, count, QUICK ? 1 : 6);
 }
 
+/** nft itself takes more than a minute to load 100,000 rules: there the stages alone. */
+async function native(report: Reporter): Promise<void> {
+  for (const count of sizes()) await measureNativeWipes(report, count, QUICK ? 1 : 6);
+  for (const count of QUICK ? [10_000] : [10_000, 100_000]) measureNativeStages(report, count, QUICK ? 3 : 7);
+}
+
 const SECTIONS: Readonly<Record<string, (report: Reporter) => Promise<void> | void>> = {
   displacement,
   wipes,
+  native,
   hook: (report) => measureHook(report, QUICK ? 20 : 300),
   cli: (report) => measureStarts(report, QUICK ? 3 : 30),
   idle: (report) => measureIdle(report, QUICK ? 3 : 120),

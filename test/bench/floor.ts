@@ -6,8 +6,8 @@ import { run, type Running, start } from './world.ts';
 
 const PROGRAM = fileURLToPath(new URL('./floor.mjs', import.meta.url));
 
-/** `full`: save and restore of everything; `edit`: save of one table and the smallest edit. See floor.mjs. */
-export type FloorKind = 'full' | 'edit';
+/** `full`, `native`: save and restore of everything; `edit`: save of one table and the smallest edit. See floor.mjs. */
+export type FloorKind = 'full' | 'edit' | 'native';
 
 /** Starts it, and waits until it hears the kernel; `file` is the restore input. */
 export async function startFloor(kind: FloorKind, file: string): Promise<Running> {

@@ -17,11 +17,17 @@ const WIPES = [
   { name: 'nft flush ruleset', file: 'nft', args: ['flush', 'ruleset'], input: '' },
   { name: 'restore of an empty ruleset', file: 'iptables-restore', args: [], input: EMPTY },
 ] as const;
-type Wipe = (typeof WIPES)[number];
+
+export interface Wipe {
+  readonly name: string;
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly input: string;
+}
 
 const FULL = '/tmp/bench-wipe.rules';
 /** The quiet that ends a burst (docs/design.md, two speeds). */
-const settleMs = (count: number): number => (count >= 5000 ? 150 : 50);
+export const settleMs = (count: number): number => (count >= 5000 ? 150 : 50);
 /** No packet for so long: the rules are back. Longer than the gap between two packets on a busy machine. */
 const BACK_MS = 400;
 
@@ -91,7 +97,7 @@ async function liveOnce(
 }
 
 /** From the end of the command to the last packet that got through, ms. */
-async function outage(packets: PacketStream, wipe: Wipe): Promise<number> {
+export async function outage(packets: PacketStream, wipe: Wipe): Promise<number> {
   const fromMs = performance.now();
   const endMs = await runUntil(wipe.file, wipe.args, wipe.input);
   for (;;) {

@@ -146,7 +146,6 @@ function userRules(family: Family): string {
   const from = (host: number): string => addressIn(1, family, host);
   const lines = [
     '-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
-    '-A FORWARD -m limit --limit 1/hour -j LOG --log-prefix "new: "',
     `-A FORWARD ! -s ${from(5)} -p tcp --dport 1001 -m comment --comment "not -j ACCEPT" -j DROP`,
     '-A FORWARD -p udp -m multiport --dports 1005:1008,1011 -j DROP',
     '-A FORWARD -p udp --dport 1000:1004 -j svc',

@@ -6,6 +6,7 @@ import { installUserRules, restartNetwork, restoreFile } from './actors.ts';
 import { expectLibvirtSound, expectSound, type Stage, wallNow } from './deed-check.ts';
 import { initGuard, mendwall, startGuard } from './guard-process.ts';
 import { type Hypervisor, type HypervisorOptions, upHypervisor } from './host.ts';
+import { expectNeighbourDiscovery } from './neighbour-discovery.ts';
 import { ALL_TRAFFIC, portForwardIn, trafficWithin } from './probes.ts';
 import { upStage, writeConfig } from './scenario-suite.ts';
 import { usersOf } from './yardstick.ts';
@@ -152,23 +153,6 @@ describe('a half-healed firewall (iptables -F, then SIGHUP)', () => {
     expect(await mendwall(hypervisor, 'mend', '--mode', 'merge')).toMatchObject({ exitCode: 0, stdout: 'unchanged\n' });
   });
 });
-
-/** The guest finds the host by neighbour discovery, and gets a default route by router advertisement (dnsmasq's). */
-async function expectNeighbourDiscovery({ guest }: Hypervisor): Promise<void> {
-  await guest.sh(`
-    sysctl -qw net.ipv6.conf.eth0.accept_ra=2 net.ipv6.conf.eth0.router_solicitation_interval=1
-    ip link set eth0 down
-    ip link set eth0 up
-    ip -6 addr add fd00:122::10/64 dev eth0 nodad
-    ip -6 neigh flush dev eth0
-    busybox ping6 -c 1 -W 2 fd00:122::1 >/dev/null
-    for try in 1 2 3 4 5 6 7 8 9 10; do
-      [ -z "$(ip -6 route show default proto ra)" ] || exit 0
-      sleep 0.5
-    done
-    echo 'no router advertisement within 5 s' >&2
-    exit 1`);
-}
 
 describe('IPv6', () => {
   it('wiped alone is restored like IPv4, IPv4 untouched, and status tells each family', async () => {

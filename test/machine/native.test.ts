@@ -89,6 +89,28 @@ describe('the summary of a native table', () => {
       [nativeCommit({ run: 'nft -f x' }, GONE, NAT)],
       { wiped: true, leftOut: true },
     ],
+    [
+      'rules added to the chain that was flushed are a load in pieces',
+      [
+        nativeCommit(
+          { run: 'nft flush chain inet filter input' },
+          { table: TABLE, rulesDeleted: 3, ruleChains: ['input'] },
+        ),
+        nativeCommit({}, RULE),
+      ],
+      { wiped: true, addedAfterWipe: true },
+    ],
+    [
+      'rules added to another chain are not',
+      [
+        nativeCommit(
+          { run: 'nft flush chain inet filter input' },
+          { table: TABLE, rulesDeleted: 3, ruleChains: ['input'] },
+        ),
+        nativeCommit({}, { ...RULE, ruleChains: ['admin'] }),
+      ],
+      { wiped: true, addedAfterWipe: false },
+    ],
     ['a flush alone leaves nothing out', [nativeCommit({ run: 'nft flush ruleset' }, GONE)], { leftOut: false }],
     [
       'a script’s load without it',
@@ -129,6 +151,22 @@ describe('the summary of a native table', () => {
     const { native } = burstOf(...captured('leftout'));
     expect(native.get('ip mynat')).toMatchObject({ leftOut: true, wiped: true, replaced: false });
     expect(native.get(TABLE)).toMatchObject({ leftOut: false, replaced: true });
+  });
+
+  it('a table that is made by the commit that took another, and one that is made later', () => {
+    const made = (...commits: Commit[]): unknown => burstOf(...commits).native.get('ip mynat')?.madeByLoad;
+    expect(made(nativeCommit({ run: 'nft -f x' }, GONE, NAT))).toBe(true);
+    expect(made(nativeCommit({ run: 'nft -f x' }, LOAD, NAT))).toBe(false);
+    expect(made(nativeCommit({}, GONE), nativeCommit({}, NAT))).toBe(false);
+    const gone = { table: 'ip mynat', deletesTable: true };
+    expect(made(nativeCommit({}, GONE, NAT), nativeCommit({}, gone))).toBe(false);
+    expect(joinHeard(burstOf(nativeCommit({}, GONE, NAT)), burstOf()).native.get('ip mynat')?.madeByLoad).toBe(true);
+    expect(
+      joinHeard(
+        burstOf(nativeCommit({}, GONE, NAT)),
+        burstOf(nativeCommit({}, { ...NAT, addsTable: false })),
+      ).native.get('ip mynat')?.madeByLoad,
+    ).toBe(true);
   });
 
   it('tables that are a neighbour’s by name are not in it', () => {

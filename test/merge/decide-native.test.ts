@@ -99,6 +99,51 @@ describe('the user’s native tables', () => {
     });
   });
 
+  it('keep what a person added while a neighbour took rules out, or with on_delete restore', () => {
+    const live = FILTER.replace('tcp dport 22 accept\n', 'udp dport 53 accept\n');
+    const mixed = FILTER.replace('tcp dport 22 accept\n', 'tcp dport 22 accept\n\t\tudp dport 53 accept\n');
+    const ways = [heard({ 'inet filter': { byNeighbour: 'docker' } }), { onDelete: 'restore' as const }];
+    for (const way of ways) {
+      const [decision] = decideNative({
+        wish: nativePart(parseNft(FILTER).tables),
+        live: nativePart(parseNft(live + '').tables),
+        summaries: undefined,
+        burstOver: true,
+        onDelete: 'pending',
+        onLoad: 'adopt',
+        byHand: false,
+        ...way,
+      });
+      expect(decision?.kind).toBe('damage');
+      expect(printNftTable(decision!.next!)).toBe(mixed);
+    }
+  });
+
+  it('get a base chain back at its place', () => {
+    const [input, output, rest] = [chain('input', RULES), chain('output', RULES), chain('forward', ['drop'])];
+    const wish = table('inet filter', input, output, rest);
+    const [decision] = decideNative({
+      wish: nativePart(parseNft(wish).tables),
+      live: nativePart(parseNft(table('inet filter', input, rest)).tables),
+      summaries: undefined,
+      burstOver: true,
+      onDelete: 'pending',
+      onLoad: 'adopt',
+      byHand: false,
+    });
+    expect(decision?.next?.objects.map(({ head }) => head.trim())).toEqual([
+      'chain input {',
+      'chain output {',
+      'chain forward {',
+    ]);
+  });
+
+  it('get no chain back into a ruleset with other rules that came while nobody listened', () => {
+    const live = table('inet filter', chain('INPUT', ['udp dport 53 accept'], 'input'), chain('forward', ['drop']));
+    expect(decide(FILTER, live)).toEqual({ 'inet filter': 'pending live' });
+    expect(decide(FILTER, table('inet filter', chain('forward', ['drop'])))).toEqual({ 'inet filter': 'wipe other' });
+  });
+
   it('are not decided within a burst', () => {
     expect(decide(FILTER + NAT, FILTER, { ...heard({}), burstOver: false })).toEqual({
       'inet filter': 'kept both',
@@ -117,6 +162,34 @@ describe('a load', () => {
       'inet filter': 'load live',
       'ip mynat': 'load none',
     });
+  });
+
+  it('adopts the tables that it brings new', () => {
+    const summaries = heard({ 'inet filter': replaced, 'ip mynat': { madeByLoad: true } });
+    expect(decide(FILTER, live + NAT, summaries)).toEqual({ 'inet filter': 'load live', 'ip mynat': 'load live' });
+    const script = { wiped: true, addedAfterWipe: true, byOther: true };
+    expect(decide(FILTER, live + NAT, heard({ 'inet filter': script, 'ip mynat': {} }))).toEqual({
+      'inet filter': 'load live',
+      'ip mynat': 'load live',
+    });
+    const dockers = heard({ 'inet filter': replaced, 'ip mynat': { neighbour: 'docker' } });
+    expect(decide(FILTER, live + NAT, dockers)).toEqual({ 'inet filter': 'load live', 'ip mynat': 'pending live' });
+  });
+
+  it('of nothing but new tables is `replaced`, and adopted when a known loader made it', () => {
+    const said = { 'inet filter': leftOut, 'ip mynat': { madeByLoad: true } };
+    expect(decide(FILTER, NAT, heard(said))).toEqual({ 'inet filter': 'replaced none', 'ip mynat': 'replaced live' });
+    const byFile = heard({ ...said, 'inet filter': { ...leftOut, loader: '/etc/nftables.conf' } });
+    expect(decide(FILTER, NAT, byFile)).toEqual({ 'inet filter': 'load none', 'ip mynat': 'load live' });
+  });
+
+  it('is none where a program only makes its own table after a flush, or a person deletes one by name and makes another', () => {
+    expect(decide(FILTER, NAT, heard({ 'inet filter': leftOut, 'ip mynat': {} }))).toEqual({
+      'inet filter': 'wipe wish',
+      'ip mynat': 'pending live',
+    });
+    const byName = heard({ 'inet filter': { ...leftOut, named: true }, 'ip mynat': {} });
+    expect(decide(FILTER, NAT, byName)).toEqual({ 'inet filter': 'pending none', 'ip mynat': 'pending live' });
   });
 
   it('in pieces, by a script, is the same', () => {

@@ -34,7 +34,7 @@ function hostWith(answers: Readonly<Record<string, Said>>) {
 
 const TABLES = { stdout: 'table ip filter\ntable ip libvirt_network\ntable ip6 libvirt_network\n' };
 const WHOLE = {
-  'list tables': TABLES,
+  'list flowtables': TABLES,
   '-a list table ip libvirt_network': { stdout: tableText('ip') },
   '-a list table ip6 libvirt_network': { stdout: tableText('ip6') },
 };
@@ -43,19 +43,21 @@ describe("libvirt's tables", () => {
   it('are read with handles, each once', async () => {
     const { host, asked } = hostWith(WHOLE);
     expect(await libvirtNativeDrift(host, [NAT])).toEqual({ kind: 'read', drift: [] });
-    expect(asked).toEqual(['list tables', '-a list table ip libvirt_network', '-a list table ip6 libvirt_network']);
+    expect(asked).toEqual(['list flowtables', '-a list table ip libvirt_network', '-a list table ip6 libvirt_network']);
   });
 
   it('that do not stand cost one question, or none when the answer is given', async () => {
     const other = [{ ...NAT, backend: 'iptables' } satisfies Network];
-    const { host, asked } = hostWith({ 'list tables': { stdout: 'table ip filter\ntable inet libvirt_network\n' } });
+    const { host, asked } = hostWith({
+      'list flowtables': { stdout: 'table ip filter\ntable inet libvirt_network\n' },
+    });
     expect(await libvirtNativeDrift(host, other)).toEqual({ kind: 'none', drift: [] });
     expect(await libvirtNativeDrift(host, undefined, 'table ip filter\n')).toEqual({ kind: 'none', drift: [] });
-    expect(asked).toEqual(['list tables']);
+    expect(asked).toEqual(['list flowtables']);
   });
 
   it('that are wanted and do not stand are lost, also when they go while we look', async () => {
-    for (const answers of [{ 'list tables': { stdout: '' } }, { 'list tables': TABLES }]) {
+    for (const answers of [{ 'list flowtables': { stdout: '' } }, { 'list flowtables': TABLES }]) {
       const { drift } = await libvirtNativeDrift(hostWith(answers).host, [NAT]);
       expect(drift).toMatchObject([{ kind: 'foreign-lost', text: 'table ip libvirt_network', rules: 10 }]);
     }
@@ -73,7 +75,7 @@ describe("libvirt's tables", () => {
 
   it('that cannot be listed are unreadable, not lost', async () => {
     const denied = { exitCode: 1, stderr: 'Operation not permitted (you must be root)\n' };
-    for (const answers of [{ 'list tables': denied }, { ...WHOLE, '-a list table ip libvirt_network': denied }])
+    for (const answers of [{ 'list flowtables': denied }, { ...WHOLE, '-a list table ip libvirt_network': denied }])
       expect(await libvirtNativeDrift(hostWith(answers).host, [NAT])).toMatchObject({
         kind: 'unreadable',
         drift: [],
@@ -84,7 +86,7 @@ describe("libvirt's tables", () => {
   });
 
   it('are none without nft', async () => {
-    const { host } = hostWith({ 'list tables': { exitCode: 127 } });
+    const { host } = hostWith({ 'list flowtables': { exitCode: 127 } });
     expect(await libvirtNativeDrift(host, undefined)).toEqual({ kind: 'none', drift: [] });
   });
 });

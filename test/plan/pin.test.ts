@@ -92,9 +92,12 @@ describe('a rule', () => {
     '-j LOG --log-prefix "x -j DROP"',
     '-i eth0 -m limit --limit 5/min -j LOG --log-prefix "end: " --log-level 7',
     '-p tcp -m tcp --dport 22 -m mark --mark 0x1 -j NFLOG --nflog-group 2',
-    '-s 10.0.0.0/8',
-  ])('%s is nothing to copy', (rule) => {
-    expect(pinFormOf(`-A INPUT ${rule}`, 'ip').kind).toBe('nothing');
+  ])('%s is a stop: what is pinned below it would be missing in the log', (rule) => {
+    expect(pinFormOf(`-A INPUT ${rule}`, 'ip')).toMatchObject({ kind: 'stop', why: expect.stringContaining('logged') });
+  });
+
+  it('without a target is nothing to copy', () => {
+    expect(pinFormOf('-A INPUT -s 10.0.0.0/8', 'ip').kind).toBe('nothing');
   });
 });
 

@@ -60,7 +60,7 @@ async function worldOn(fake: FakeHost, change: Partial<Config>): Promise<LiveWor
 }
 
 /** Wall and monotonic time jump to a timer's end in the turn after it was set. */
-export function eagerClock(clock: FakeHost['clock']): Clock {
+export function eagerClock(clock: Clock): Clock {
   let aheadMs = 0;
   return {
     wallMs: () => clock.wallMs() + aheadMs,
