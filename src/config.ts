@@ -42,6 +42,7 @@ export interface Config {
   readonly onLoad: 'adopt' | 'restore';
   readonly pinDrops: boolean;
   readonly repair: boolean;
+  readonly openGuests: boolean;
   readonly fixConntrack: boolean;
   readonly contention: { readonly budget: number; readonly windowMs: number };
   readonly keep: { readonly last: number; readonly days: number };
@@ -270,6 +271,7 @@ function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners'
     onLoad: get<Config['onLoad']>('user.on_load'),
     pinDrops: get<boolean>('user.pin_drops'),
     repair: get<boolean>('libvirt.repair'),
+    openGuests: get<boolean>('libvirt.open_guests'),
     fixConntrack: get<boolean>('libvirt.fix_conntrack'),
     contention: { budget: get<number>('contention.budget'), windowMs: get<number>('contention.window_s') * 1000 },
     keep: { last: get<number>('snapshots.keep_last'), days: get<number>('snapshots.keep_days') },

@@ -48,6 +48,7 @@ export async function openContext(host: Host, config: Config): Promise<OpenedCon
     spellings: new Map(),
     cache,
     pins: newPinState(),
+    openGuests: { wanted: config.openGuests, failed: undefined },
     bootParts: (family) => readBootParts(context, family, savedForms),
   };
   return { context, notes };

@@ -4,8 +4,9 @@
 // to the user's part, since a jump of the user's leads there.
 
 import { ownerOfChain, ownerOfNativeTable } from '../owners/index.ts';
+import { isMarked, isSentinel } from '../owners/mendwall.ts';
 import { mapObjects, type NativePart, withoutDynamicElements, withoutHandles } from '../ruleset/nft/native-part.ts';
-import { chainsOf, type NftChain, type NftTable, tableKey } from '../ruleset/nft/types.ts';
+import { chainsOf, type NftChain, type NftObject, type NftTable, tableKey } from '../ruleset/nft/types.ts';
 import { type Unloadable, unloadableIn } from '../ruleset/nft/unloadable.ts';
 import { type OwnerId, USER } from '../ruleset/user-part.ts';
 
@@ -51,22 +52,34 @@ function strangersIn(table: NftTable): Map<string, OwnerId> {
   );
 }
 
-/** The user's part of what stands: the user's tables without what packets and neighbours put there. */
+/** The user's part of what stands: the user's tables without what packets, neighbours and mendwall put there. */
 export function userNativeOf(classified: ClassifiedNative): NativePart {
   const users = [...classified.values()].filter(({ owner, unloadable }) => owner === USER && unloadable.length === 0);
   return new Map(users.map((each) => [each.key, userView(each)]));
 }
 
 function userView({ table, strangers }: ClassifiedNativeTable): NftTable {
-  const own = withoutDynamicElements(withoutHandles(table));
+  const own = withoutDynamicElements(withoutHandles(withoutMarked(table)));
   if (strangers.size === 0) return own;
   return mapObjects(own, (object) =>
     object.kind === 'chain' && strangers.has(object.name) ? withoutRules(object) : object,
   );
 }
 
-const withoutRules = (chain: NftChain): NftChain => ({
-  ...chain,
-  rules: [],
-  parts: chain.parts.filter(({ kind }) => kind !== 'rule'),
-});
+const withoutRules = (chain: NftChain): NftChain => withRules(chain, () => false);
+
+function withRules(chain: NftChain, keep: (text: string) => boolean): NftChain {
+  const parts = chain.parts.filter((part) => part.kind !== 'rule' || keep(part.text));
+  return { ...chain, parts, rules: parts.filter((part) => part.kind === 'rule') };
+}
+
+/** The same table without the rules that mendwall keeps in it, and without a lock that a crash left. */
+export function withoutMarked(table: NftTable): NftTable {
+  const isOurs = (object: NftObject): boolean =>
+    object.kind === 'chain' && (isSentinel(object) || object.rules.some(({ text }) => isMarked(text)));
+  if (!table.objects.some(isOurs)) return table;
+  return mapObjects(table, (object) => {
+    if (object.kind !== 'chain') return object;
+    return isSentinel(object) ? undefined : withRules(object, (text) => !isMarked(text));
+  });
+}

@@ -9,6 +9,7 @@ import type { Network } from '../ruleset/network.ts';
 import { type Chain, isBuiltin, type Ruleset, type Table } from '../ruleset/types.ts';
 import {
   type Item,
+  MENDWALL,
   type NeighbourChain,
   type NeighbourPart,
   type OwnerId,
@@ -134,15 +135,29 @@ export function itemsOf(entry: ClassifiedChain): Item[] {
   return items;
 }
 
-/** Everybody's part but the user's: chains and rules in live order. mendwall's own sentinel chains are left out. */
+/** Everybody's part but the user's and mendwall's own: chains and rules in live order. */
 export function neighbourPartOf(classified: Classified): NeighbourPart {
   const tables = new Map<string, ReadonlyMap<string, NeighbourChain>>();
   for (const table of classified.tables.values()) {
-    tables.set(table.name, neighbourTableOf(table));
+    tables.set(table.name, withoutOurs(neighbourTableOf(table)));
   }
   return { family: classified.ruleset.family, tables };
 }
 
+/** The same without the rules that mendwall keeps: they are made anew by what is so now, never put back. */
+export function withoutOurs(table: ReadonlyMap<string, NeighbourChain>): Map<string, NeighbourChain> {
+  const chains = [...table.values()].map((chain) => ({
+    ...chain,
+    rules: chain.rules.filter(({ owner }) => owner !== MENDWALL),
+  }));
+  return new Map(
+    chains.flatMap((chain) =>
+      chain.owner === undefined && chain.rules.length === 0 ? [] : [[chain.name, chain] as const],
+    ),
+  );
+}
+
+/** What stands besides the user's: the neighbours' and the rules that mendwall keeps, without its sentinel chains. */
 export function neighbourTableOf(table: ClassifiedTable): Map<string, NeighbourChain> {
   const chains = new Map<string, NeighbourChain>();
   for (const entry of table.chains.values()) {
@@ -164,5 +179,5 @@ function neighbourChainOf(entry: ClassifiedChain): NeighbourChain | undefined {
 
 /** Anybody but the user and mendwall itself. */
 export function isNeighbour(owner: OwnerId): boolean {
-  return owner !== USER && owner !== 'mendwall';
+  return owner !== USER && owner !== MENDWALL;
 }

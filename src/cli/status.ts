@@ -73,6 +73,7 @@ export function statusLines(result: StatusResult, color: boolean): string[] {
     ['drift', driftText(result, color)],
   ];
   if (result.pins.kind !== 'off') rows.push(['pinned', safe(pinsText(result.pins))]);
+  if (result.keptOpen.length > 0) rows.push(['open', safe(openText(result.keptOpen))]);
   if (result.pausedUntil !== undefined) rows.splice(1, 0, ['paused', `until ${localTime(result.pausedUntil)}`]);
   if (result.last !== undefined) rows.push(['last pass', safe(logLine(result.last))]);
   const lines = columns(rows).split('\n');
@@ -117,6 +118,18 @@ function pinsText({ kind, why, runs }: StatusResult['pins']): string {
       return `${family} ${chain} ${drops}${end}`;
     });
   return said.length === 0 ? 'no drop stands above the neighbours' : `drops: ${said.join('; ')}`;
+}
+
+/** `network default: ip filter INPUT 3, inet filter forward 2` */
+function openText(kept: StatusResult['keptOpen']): string {
+  const networks = [...new Set(kept.map(({ network }) => network))];
+  const said = networks.map((network) => {
+    const mine = kept.filter((each) => each.network === network);
+    const places = mine.map(({ family, table, chain }) => `${family} ${table} ${chain}`);
+    const counts = [...new Set(places)].map((place) => `${place} ${places.filter((each) => each === place).length}`);
+    return `network ${network}: ${counts.join(', ')}`;
+  });
+  return said.join('; ');
 }
 
 function ownerLines({ owners }: StatusResult): string[] {

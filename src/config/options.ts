@@ -48,6 +48,13 @@ export const OPTIONS: readonly Option[] = [
   },
   { key: 'libvirt.repair', type: BOOLEAN, initial: true, about: "put libvirt's own rules back after a wipe" },
   {
+    key: 'libvirt.open_guests',
+    type: BOOLEAN,
+    initial: false,
+    about:
+      'in merge mode, keep rules in your chains that let through what libvirt lets through and your catch-all stops',
+  },
+  {
     key: 'libvirt.fix_conntrack',
     type: BOOLEAN,
     initial: false,

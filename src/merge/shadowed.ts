@@ -8,6 +8,7 @@ import type { Network } from '../ruleset/network.ts';
 import { parseAddress } from '../ruleset/subnet.ts';
 import type { Family } from '../ruleset/types.ts';
 import { isBuiltin } from '../ruleset/types.ts';
+import { MENDWALL } from '../ruleset/user-part.ts';
 import type { Drift } from './drift.ts';
 
 interface Prefix {
@@ -58,6 +59,7 @@ function shadowedInChain(family: Family, table: ClassifiedTable, entry: Classifi
   let end: Verdict | undefined;
   entry.chain.rules.forEach((rule, index) => {
     const owner = entry.claims[index]?.owner ?? 'user';
+    if (owner === MENDWALL) return;
     if (owner !== 'user') {
       end ??= endOfChain(rule.text, owner, `${entry.chain.name} ${index + 1}`);
       verdicts.push(...verdictsOf(family, table, rule.text, owner, `${entry.chain.name} ${index + 1}`));

@@ -4,6 +4,7 @@ import { HostError } from '../host/host.ts';
 import type { Ending } from './ending.ts';
 import type { NativeEnding } from './native.ts';
 import { withNativeEnding } from './native-outcome.ts';
+import { openGuests } from './open-guests.ts';
 import { outcomeOf } from './outcome.ts';
 import { pinDrops } from './pin.ts';
 import { droppedBetween, lostAfter, remember, rememberNative } from './remember.ts';
@@ -23,8 +24,11 @@ export async function record(
       ? await remember(context, request, ending, native, lost)
       : await rememberNative(context, request, native);
   const dropped = adopted === undefined ? [] : droppedBetween(before, context.memory.snapshot);
-  if (request.burstOver && request.mode === 'merge' && !request.dryRun)
-    await pinDrops(context, context.memory.wish, ending.kind === 'seen' ? ending.seen : undefined);
+  if (request.burstOver && request.mode === 'merge' && !request.dryRun) {
+    // First, so that no drop is pinned above what they open.
+    const seen = ending.kind === 'seen' ? await openGuests(context, request, ending, native) : undefined;
+    await pinDrops(context, context.memory.wish, seen);
+  }
   const outcome = withNativeEnding(outcomeOf(context, request, ending, { adopted, dropped, lost }), context, native);
   if (isWorthALine(outcome, request)) await journalLine(context, outcome);
   return outcome;

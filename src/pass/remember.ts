@@ -1,5 +1,6 @@
 // What a pass means for the memory: the user's wish, the neighbours' last word, who lost rules, and a load as a new snapshot.
 
+import { withoutOurs } from '../classify/classify.ts';
 import { HostError } from '../host/host.ts';
 import type { ChangeSummary, DecisionKind } from '../merge/decide.ts';
 import { joinLost, type LostNeighbour, newlyLost, stillLost } from '../merge/foreign-lost.ts';
@@ -237,11 +238,13 @@ function rememberNeighbours({ memory }: PassContext, seen: SeenRulesets): boolea
       tables: new Map(
         [...entry.classified.tables].map(([name, table]) => [
           name,
-          foreignTable(table, {
-            restore: undefined,
-            dropStale: true,
-            onceEach: known[entry.family]?.tables.get(name) ?? new Map(),
-          }),
+          withoutOurs(
+            foreignTable(table, {
+              restore: undefined,
+              dropStale: true,
+              onceEach: known[entry.family]?.tables.get(name) ?? new Map(),
+            }),
+          ),
         ]),
       ),
     };

@@ -6,6 +6,7 @@ import type { NativeSummary } from '../merge/native-summary.ts';
 import type { Host } from '../host/host.ts';
 import type { EngineReader } from '../observe/engine.ts';
 import type { RuleCounters } from './counters.ts';
+import type { OpenGuestsState } from './open-guests.ts';
 import type { PinState } from './pin.ts';
 import type { Settings } from '../plan/family-plan.ts';
 import type { Journal } from '../record/journal.ts';
@@ -42,6 +43,8 @@ export interface PassContext {
   };
   /** Pinned drops: what stands of them. */
   readonly pins: PinState;
+  /** The rules that keep guests open: whether they are wanted. */
+  readonly openGuests: OpenGuestsState;
   /** User parts of known boot files, by file name. */
   readonly bootParts: (family: Family) => Promise<ReadonlyMap<string, UserPart>>;
 }

@@ -8,7 +8,7 @@
 
 import type { ClassifiedChain, ClassifiedTable } from '../classify/classify.ts';
 import { keepsSlot } from '../owners/index.ts';
-import { MENDWALL, USER, type UserChain, type UserTable } from '../ruleset/user-part.ts';
+import { USER, type UserChain, type UserTable } from '../ruleset/user-part.ts';
 import type { Family } from '../ruleset/types.ts';
 import { pinFormOf, type PinForm, type PinVerdict } from './pin-forms.ts';
 
@@ -99,8 +99,9 @@ function standingRun({ chain, claims }: ClassifiedChain): string[] {
   for (const [index, rule] of chain.rules.entries()) {
     const owner = claims[index]?.owner ?? USER;
     if (owner === USER) texts.push(rule.text);
-    // Who keeps a slot may have put himself on top since; who keeps none is where he wants to be.
-    else if (owner !== MENDWALL && !keepsSlot(owner, chain.name)) break;
+    // Who keeps a slot may have put himself on top since; who keeps none is where he wants to be. So are rules of our own: a
+    // drop below the one that opens the chain for guests must not meet them earlier.
+    else if (!keepsSlot(owner, chain.name)) break;
   }
   return texts;
 }

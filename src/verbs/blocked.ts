@@ -5,18 +5,12 @@
 import { findBlocked, type Blocked } from '../explain/blocked.ts';
 import { targetText } from '../explain/forward-ways.ts';
 import { type RefusedForward, refusedForwards } from '../explain/forwards.ts';
-import { compileIptables } from '../explain/iptables-rule.ts';
-import { compileNft } from '../explain/nft-ruleset.ts';
-import { joinPrograms, type Program } from '../explain/program.ts';
 import { seatOf } from '../explain/steps.ts';
 import type { Classified } from '../classify/classify.ts';
 import type { Host } from '../host/host.ts';
 import { type Drift, isNative } from '../merge/drift.ts';
 import { readLibvirtTables } from '../observe/libvirt-tables.ts';
-import { readNativeTables } from '../observe/native-tables.ts';
-import { defaultDevice, readInterfaces } from '../observe/routes.ts';
-import { PIN_TABLE } from '../plan/pin-text.ts';
-import { FAMILIES } from '../ruleset/types.ts';
+import { guestQuestion } from '../pass/guest-question.ts';
 import type { SeenRulesets } from './hand.ts';
 
 /** `text`: the rule or policy that stops it. */
@@ -37,30 +31,11 @@ export async function blockedNow(
   live: SeenRulesets,
   drift: readonly Drift[],
 ): Promise<readonly BlockedDrift[]> {
-  const networks = (live.networks ?? []).filter(({ active, bridge }) => active && bridge !== undefined);
-  if (networks.length === 0 || live.mixed !== undefined) return [];
-  const [native, interfaces, uplink, bridged] = await Promise.all([
-    readNativeTables(host, live.engine.ip),
-    readInterfaces(host),
-    defaultDevice(host),
-    seesBridged(host),
-  ]);
-  if (native.kind === 'unreadable') return [];
-  const facts = interfaces === undefined ? {} : { localAddresses: interfaces.addresses.map(({ address }) => address) };
-  const classified = live.families.map((family) => family.classified);
-  const program: Program = joinPrograms([
-    ...classified.map(({ ruleset }) => compileIptables(ruleset, facts)),
-    compileNft(native.text, { without: new Set([...native.without, ...PINS]), ...facts }),
-  ]);
-  const found = findBlocked({
-    program,
-    networks,
-    classified,
-    bridgeNetfilter: bridged,
-    ...(uplink !== undefined && { uplink }),
-    ...(interfaces !== undefined && { host: { addresses: interfaces.addresses } }),
-  });
-  const tables = await readLibvirtTables(host, native.text);
+  const question = await guestQuestion(host, live);
+  if (question === undefined) return [];
+  const { program, networks, classified, uplink, native } = question;
+  const found = findBlocked(question);
+  const tables = await readLibvirtTables(host, native);
   const refused = refusedForwards({
     program,
     networks,
@@ -101,15 +76,6 @@ function isOwnLoss({ baseChain, packet }: Blocked, drift: readonly Drift[]): boo
     (kind === 'displaced' || ((kind === 'foreign-lost' || kind === 'foreign-unhooked') && owner === 'libvirt'));
   return baseChain.engine === 'iptables' && drift.some(isSaid);
 }
-
-/** Whether frames between two ports of a bridge see iptables' rules. Without the module there is no such file. */
-async function seesBridged({ files }: Host): Promise<boolean> {
-  const files4and6 = ['iptables', 'ip6tables'].map((name) => files.read(`/proc/sys/net/bridge/bridge-nf-call-${name}`));
-  return (await Promise.all(files4and6)).some((text) => text?.trim() === '1');
-}
-
-/** Copies of the user's drops: the rules themselves are told of. */
-const PINS = FAMILIES.map((family) => `${family} ${PIN_TABLE}`);
 
 const TRAFFIC: Readonly<Record<Blocked['kind'], string>> = {
   dhcp: "guests' DHCP to the host",

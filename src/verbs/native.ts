@@ -3,13 +3,14 @@
 import { type ClassifiedNative, classifyNative, userNativeOf } from '../classify/classify-native.ts';
 import type { Host } from '../host/host.ts';
 import { readNative } from '../observe/native-read.ts';
+import { isMarked } from '../owners/mendwall.ts';
 import { isWhole, withWaiting } from '../plan/native-plan.ts';
 import type { Memory } from '../record/memory.ts';
 import { missingFrom } from '../ruleset/multiset.ts';
 import { type NativePart, rulesOf } from '../ruleset/nft/native-part.ts';
 import { canonicalRule } from '../ruleset/nft/same.ts';
 import type { NftFamily } from '../ruleset/nft/types.ts';
-import { type OwnerId, USER } from '../ruleset/user-part.ts';
+import { MENDWALL, type OwnerId, USER } from '../ruleset/user-part.ts';
 import { type Refusal, refused } from './types.ts';
 
 export interface LiveNative {
@@ -80,8 +81,9 @@ function placed(part: NativePart, key: string): string[] {
 export function countNativeOwners(classified: ClassifiedNative): Map<OwnerId, number> {
   const counts = new Map<OwnerId, number>();
   for (const { table, owner, strangers } of classified.values())
-    for (const { chain } of rulesOf(table)) {
-      const whose = owner === USER ? (strangers.get(chain) ?? USER) : owner;
+    for (const { chain, text } of rulesOf(table)) {
+      const users = isMarked(text) ? MENDWALL : USER;
+      const whose = owner === USER ? (strangers.get(chain) ?? users) : owner;
       counts.set(whose, (counts.get(whose) ?? 0) + 1);
     }
   return counts;

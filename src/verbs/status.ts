@@ -2,6 +2,7 @@
 // Writes nothing.
 
 import type { ClassifiedNative } from '../classify/classify-native.ts';
+import type { Classified } from '../classify/classify.ts';
 import type { GuardStatus } from '../guard.ts';
 import type { Drift } from '../merge/drift.ts';
 import { runPass } from '../pass.ts';
@@ -14,6 +15,7 @@ import { FAMILIES, type Family } from '../ruleset/types.ts';
 import { USER } from '../ruleset/user-part.ts';
 import { blockedNow, type BlockedDrift } from './blocked.ts';
 import { handRequest, readLive, readOnly, type SeenRulesets } from './hand.ts';
+import { keptOpenNow, type KeptOpen } from './kept-open.ts';
 import { lastEntries, type LogEntry } from './log.ts';
 import { readPause } from './pause-state.ts';
 import { countNativeOwners, readLiveNative } from './native.ts';
@@ -45,6 +47,8 @@ export interface StatusResult {
   readonly pausedUntil: string | undefined;
   /** Pinned drops, as the daemon keeps them; `off` without one. */
   readonly pins: PinReport;
+  /** Rules that stand in the user's chains for the guests (`[libvirt] open_guests`). */
+  readonly keptOpen: readonly KeptOpen[];
   readonly last: LogEntry | undefined;
 }
 
@@ -56,6 +60,7 @@ export async function status(world: World, daemon: DaemonStatus | undefined): Pr
   const entries = await lastEntries(world, 50);
   const unreadable = live.kind === 'refused' ? live.message : undefined;
   const drift = live.kind === 'refused' ? await unreadableNow(world) : await driftNow(world, daemon);
+  const tables: ClassifiedNative = native.kind === 'native' ? native.classified : new Map();
   return {
     kind: 'status',
     mode: (daemon?.mode as Mode | undefined) ?? world.config.mode,
@@ -69,14 +74,17 @@ export async function status(world: World, daemon: DaemonStatus | undefined): Pr
       mixed,
       evidence,
     })),
-    owners: live.kind === 'refused' ? [] : countOwners(live, native.kind === 'native' ? native.classified : new Map()),
+    owners: live.kind === 'refused' ? [] : countOwners(live, tables),
     unreadable,
     drift: live.kind === 'refused' ? drift : [...drift, ...(await blockedNow(context.host, live, drift))],
     pausedUntil: paused === undefined ? undefined : new Date(paused.untilMs).toISOString(),
     pins: daemon?.pins ?? context.pins.report,
+    keptOpen: live.kind === 'refused' ? [] : keptOpenNow(live.families.map(classifiedOf), tables),
     last: entries.findLast(({ entry }) => entry['event'] === 'pass'),
   };
 }
+
+const classifiedOf = ({ classified }: SeenRulesets['families'][number]): Classified => classified;
 
 async function latestSnapshot({ context }: World): Promise<StatusResult['snapshot']> {
   const { memory, files } = context;
