@@ -15,12 +15,18 @@ export type NativeRead =
       readonly kind: 'tables';
       readonly tables: readonly NftTable[];
       readonly text: string;
+      /** There is no nft, or the kernel has no nf_tables: no table can stand. */
       readonly isWithoutNft?: true;
     }
   | { readonly kind: 'unreadable'; readonly why: string };
 
 const NOT_INSTALLED = 127;
 const NO_TABLES = { kind: 'tables', tables: [], text: '' } as const;
+/**
+ * A kernel without nf_tables, as hosts of the legacy engine may have: `Unable to initialize Netlink socket: Protocol not supported`,
+ * `netlink: Error: cache initialization failed: Operation not supported`. (libmnl's and the kernel's words for it.)
+ */
+const NO_NF_TABLES = /(?:Netlink socket|cache initialization failed): (?:Protocol|Operation) not supported/;
 /** Programs at a time. */
 const MOST_AT_ONCE = 4;
 /** Another program may delete a table between the two reads. */
@@ -43,7 +49,8 @@ export async function readNative(
 ): Promise<NativeRead> {
   for (let tries = 1; ; tries++) {
     const names = await host.exec({ file: 'nft', args: ['list', 'flowtables'] });
-    if (names.exitCode === NOT_INSTALLED) return { ...NO_TABLES, isWithoutNft: true };
+    if (names.exitCode === NOT_INSTALLED || NO_NF_TABLES.test(names.stderr))
+      return { ...NO_TABLES, isWithoutNft: true };
     if (names.exitCode !== 0) return unreadable('nft list flowtables', names);
     const keys = names.stdout
       .split('\n')
