@@ -6,12 +6,12 @@ import type { ExecResult, Host } from '../host/host.ts';
 import { parseNft } from '../ruleset/nft/parse.ts';
 import type { NftTable } from '../ruleset/nft/types.ts';
 import { FAMILIES, type Family } from '../ruleset/types.ts';
+import { saysNoNft } from './native-read.ts';
 
 export type LibvirtTables =
   | { readonly kind: 'tables'; readonly tables: readonly NftTable[] }
   | { readonly kind: 'unreadable'; readonly why: string };
 
-const NOT_INSTALLED = 127;
 const NONE: LibvirtTables = { kind: 'tables', tables: [] };
 
 /** Those that stand, with handles. `listed`: what `nft list flowtables` (or `list ruleset`) printed just now. */
@@ -19,7 +19,7 @@ export async function readLibvirtTables({ exec }: Pick<Host, 'exec'>, listed?: s
   let names = listed;
   if (names === undefined) {
     const asked = await exec({ file: 'nft', args: ['list', 'flowtables'] });
-    if (asked.exitCode === NOT_INSTALLED) return NONE;
+    if (saysNoNft(asked)) return NONE;
     if (asked.exitCode !== 0) return unreadable('nft list flowtables', asked);
     names = asked.stdout;
   }

@@ -27,6 +27,11 @@ const NO_TABLES = { kind: 'tables', tables: [], text: '' } as const;
  * `netlink: Error: cache initialization failed: Operation not supported`. (libmnl's and the kernel's words for it.)
  */
 const NO_NF_TABLES = /(?:Netlink socket|cache initialization failed): (?:Protocol|Operation) not supported/;
+
+/** There is no nft, or the kernel has no nf_tables. */
+export const saysNoNft = ({ exitCode, stderr }: Pick<ExecResult, 'exitCode' | 'stderr'>): boolean =>
+  exitCode === NOT_INSTALLED || (exitCode !== 0 && NO_NF_TABLES.test(stderr));
+
 /** Programs at a time. */
 const MOST_AT_ONCE = 4;
 /** Another program may delete a table between the two reads. */
