@@ -54,8 +54,7 @@ export async function readNative(
 ): Promise<NativeRead> {
   for (let tries = 1; ; tries++) {
     const names = await host.exec({ file: 'nft', args: ['list', 'flowtables'] });
-    if (names.exitCode === NOT_INSTALLED || NO_NF_TABLES.test(names.stderr))
-      return { ...NO_TABLES, isWithoutNft: true };
+    if (saysNoNft(names)) return { ...NO_TABLES, isWithoutNft: true };
     if (names.exitCode !== 0) return unreadable('nft list flowtables', names);
     const keys = names.stdout
       .split('\n')
