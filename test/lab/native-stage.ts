@@ -198,14 +198,14 @@ export async function expectStands(
   });
   const wanted = { ...users, libvirt };
   let seen = await look();
-  for (const endMs = performance.now() + 8_000; !isSame(seen, wanted) && performance.now() < endMs;) {
+  for (const endMs = performance.now() + 20_000; !isSame(seen, wanted) && performance.now() < endMs;) {
     await guard.idle();
     seen = await look();
   }
   const log = guard.logSince(Math.max(0, guard.logMark() - 20)).join('\n');
   expect(seen, `after ${what}\n${log}`).toEqual(wanted);
   expect(await recordFaults(hypervisor), `after ${what}\n${log}`).toEqual([]);
-  await expect.poll(() => traffic(hypervisor), { timeout: 3_000, message: what }).toEqual(GUEST_TRAFFIC);
+  await expect.poll(() => traffic(hypervisor), { timeout: 10_000, message: what }).toEqual(GUEST_TRAFFIC);
 }
 
 export const isSame = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
@@ -225,14 +225,14 @@ export async function driftOf({ hypervisor }: Pick<NativeStage, 'hypervisor'>): 
 export async function msUntilTable(hypervisor: Hypervisor, key: string, text: string): Promise<number> {
   const startMs = performance.now();
   while ((await standing(hypervisor)).native[key] !== text)
-    if (performance.now() - startMs > 10_000) throw new Error(`table ${key} is not back after 10 s`);
+    if (performance.now() - startMs > 20_000) throw new Error(`table ${key} is not back after 20 s`);
   return Math.round(performance.now() - startMs);
 }
 
-/** Milliseconds from now until libvirt's rules are these; what it takes longer than 20 s for is left to the caller to see. */
+/** Milliseconds from now until libvirt's rules are these; what it takes longer than 40 s for is left to the caller to see. */
 export async function msUntilLibvirt(hypervisor: Hypervisor, rules: readonly string[]): Promise<number> {
   const startMs = performance.now();
-  while (!isSame(await libvirtRules(hypervisor), rules) && performance.now() - startMs < 20_000);
+  while (!isSame(await libvirtRules(hypervisor), rules) && performance.now() - startMs < 40_000);
   return Math.round(performance.now() - startMs);
 }
 
