@@ -15,13 +15,15 @@ export type NativeRead =
       readonly kind: 'tables';
       readonly tables: readonly NftTable[];
       readonly text: string;
+      /** What named all tables there are, neighbours' and iptables' too: `table ip libvirt_network {` ... */
+      readonly names: string;
       /** There is no nft, or the kernel has no nf_tables: no table can stand. */
       readonly isWithoutNft?: true;
     }
   | { readonly kind: 'unreadable'; readonly why: string };
 
 const NOT_INSTALLED = 127;
-const NO_TABLES = { kind: 'tables', tables: [], text: '' } as const;
+const NO_TABLES = { kind: 'tables', tables: [], text: '', names: '' } as const;
 /**
  * A kernel without nf_tables, as hosts of the legacy engine may have: `Unable to initialize Netlink socket: Protocol not supported`,
  * `netlink: Error: cache initialization failed: Operation not supported`. (libmnl's and the kernel's words for it.)
@@ -60,10 +62,10 @@ export async function readNative(
       .split('\n')
       .flatMap((line) => keyOf(line) ?? [])
       .filter(wanted);
-    if (keys.length === 0) return NO_TABLES;
+    if (keys.length === 0) return { ...NO_TABLES, names: names.stdout };
     const results = (await listAll(host, keys)).filter((result) => !isNoName(result));
     const failed = results.find(({ exitCode }) => exitCode !== 0);
-    if (failed === undefined) return parsed(results.map(({ stdout }) => stdout).join(''), new Set(keys));
+    if (failed === undefined) return parsed(results.map(({ stdout }) => stdout).join(''), new Set(keys), names.stdout);
     if (tries === MOST_TRIES) return unreadable(failed.command.args.slice(2).join(' '), failed);
   }
 }
@@ -92,12 +94,12 @@ function keyOf(line: string): string | undefined {
   return key === undefined || KEPT_BY_IPTABLES.has(key) ? undefined : key;
 }
 
-function parsed(text: string, keys: ReadonlySet<string>): NativeRead {
+function parsed(text: string, keys: ReadonlySet<string>, names: string): NativeRead {
   const { tables, problems } = parseNft(text, 'nft list table');
   const [problem] = problems;
   if (problem !== undefined)
     return { kind: 'unreadable', why: `line ${problem.line} of nft list table: ${problem.message}` };
-  return { kind: 'tables', tables: tables.filter((table) => keys.has(tableKey(table))), text };
+  return { kind: 'tables', tables: tables.filter((table) => keys.has(tableKey(table))), text, names };
 }
 
 function unreadable(what: string, { exitCode, stderr }: { exitCode: number; stderr: string }): NativeRead {

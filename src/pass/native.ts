@@ -27,6 +27,8 @@ export interface NativeEnding {
   readonly why: string | undefined;
   /** Somebody wrote while the pass ran: the burst goes on, nothing was decided. */
   readonly overtaken?: boolean;
+  /** What named all tables there are, at the last read; undefined: not read. */
+  readonly names?: string;
   readonly classified: ClassifiedNative;
   /** As first decided, before anything was written. */
   readonly decisions: readonly NativeDecision[];
@@ -69,6 +71,7 @@ export async function walkNative(context: PassContext, request: PassRequest): Pr
     if (read.isWithoutNft && context.memory.wish.native.size > 0)
       return { ...ending, ...unreadable('nft is not installed') };
     const classified = classifyNative(read.tables);
+    ending = { ...ending, names: read.names };
     asked = asOfNow(asked);
     const seen = see(context, asked, classified, ending);
     // What was decided before somebody else's commit came between, and nothing was done for, is no decision.
@@ -98,7 +101,7 @@ export async function withLibvirtsTables(
   ending: NativeEnding,
 ): Promise<NativeEnding> {
   if (request.scope !== undefined || !request.burstOver) return ending;
-  const { drift, why } = await libvirtNativeDrift(host, cache.networks);
+  const { drift, why } = await libvirtNativeDrift(host, cache.networks, ending.names);
   const unread =
     why === undefined ? [] : [{ ...nativeDrift('unreadable', 'ip libvirt_network', '', '', why), owner: 'libvirt' }];
   return { ...ending, drift: [...ending.drift, ...drift, ...unread] };

@@ -29,9 +29,10 @@ export interface BlockedDrift extends Drift {
 export async function blockedNow(
   host: Host,
   live: SeenRulesets,
-  drift: readonly Drift[],
+  drift: Promise<readonly Drift[]>,
 ): Promise<readonly BlockedDrift[]> {
   const question = await guestQuestion(host, live);
+  const said = await drift;
   if (question === undefined) return [];
   const { program, networks, classified, uplink, native } = question;
   const found = findBlocked(question);
@@ -44,7 +45,7 @@ export async function blockedNow(
     ...(uplink !== undefined && { uplink }),
   });
   return onlyOnce([
-    ...found.filter((each) => each.certain && !isOwnLoss(each, drift)).map((each) => driftOf(each, classified)),
+    ...found.filter((each) => each.certain && !isOwnLoss(each, said)).map((each) => driftOf(each, classified)),
     ...refused.map(forwardDrift),
   ]);
 }

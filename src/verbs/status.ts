@@ -55,17 +55,23 @@ export interface StatusResult {
 export async function status(world: World, daemon: DaemonStatus | undefined): Promise<StatusResult> {
   const { context } = world;
   const engines = await context.engines.read();
-  const [live, native] = [await readLive(context), await readLiveNative(context.host)];
-  const paused = await readPause(context);
-  const entries = await lastEntries(world, 50);
+  const [live, native, paused, entries, snapshot] = await Promise.all([
+    readLive(context),
+    readLiveNative(context.host),
+    readPause(context),
+    lastEntries(world, 50),
+    latestSnapshot(world),
+  ]);
   const unreadable = live.kind === 'refused' ? live.message : undefined;
-  const drift = live.kind === 'refused' ? await unreadableNow(world) : await driftNow(world, daemon);
+  const found = live.kind === 'refused' ? unreadableNow(world) : driftNow(world, daemon);
+  const blocked = live.kind === 'refused' ? [] : blockedNow(context.host, live, found);
+  const drift = (await Promise.all([found, blocked])).flat();
   const tables: ClassifiedNative = native.kind === 'native' ? native.classified : new Map();
   return {
     kind: 'status',
     mode: (daemon?.mode as Mode | undefined) ?? world.config.mode,
     daemon,
-    snapshot: await latestSnapshot(world),
+    snapshot,
     damagedSnapshots: context.memory.damaged ?? [],
     engines: FAMILIES.map((family) => engines[family]).map(({ family, engine, version, mixed, evidence }) => ({
       family,
@@ -76,7 +82,7 @@ export async function status(world: World, daemon: DaemonStatus | undefined): Pr
     })),
     owners: live.kind === 'refused' ? [] : countOwners(live, tables),
     unreadable,
-    drift: live.kind === 'refused' ? drift : [...drift, ...(await blockedNow(context.host, live, drift))],
+    drift,
     pausedUntil: paused === undefined ? undefined : new Date(paused.untilMs).toISOString(),
     pins: daemon?.pins ?? context.pins.report,
     keptOpen: live.kind === 'refused' ? [] : keptOpenNow(live.families.map(classifiedOf), tables),
