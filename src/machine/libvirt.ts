@@ -80,7 +80,10 @@ export function settleRepair(state: State, request: PassRequest, outcome: Outcom
     const whole = request.neighboursQuiet || state.wipe === undefined || nowMs - state.libvirtMs >= LIBVIRT_QUIET_MS;
     return quiet(whole ? { ...state, ...NOTHING_LOST } : state);
   }
-  if (!mayWrite(state) || state.wipe === undefined || nowMs - state.libvirtMs < LIBVIRT_QUIET_MS) return quiet(state);
+  if (!mayWrite(state) || state.wipe === undefined) return quiet(state);
+  // The wait was cut short by its cap, and libvirt may have written its last commit: nothing else would ask again.
+  const restMs = LIBVIRT_QUIET_MS - (nowMs - state.libvirtMs);
+  if (restMs > 0) return { state, effects: [{ kind: 'timer', name: 'libvirt', ms: restMs }] };
   // By text first (guests are out 130 ms instead of 700, measured); what text could not put right is asked for.
   if (!request.repair) return { state, effects: [{ kind: 'timer', name: 'libvirt', ms: LIBVIRT_QUIET_MS }] };
   const missing = countRules(lost);
