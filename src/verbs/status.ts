@@ -4,6 +4,7 @@
 import type { ClassifiedNative } from '../classify/classify-native.ts';
 import type { Classified } from '../classify/classify.ts';
 import type { GuardStatus } from '../guard.ts';
+import type { ExecResult, Host } from '../host/host.ts';
 import type { Drift } from '../merge/drift.ts';
 import { runPass } from '../pass.ts';
 import type { PinReport } from '../pass/pin.ts';
@@ -52,11 +53,13 @@ export interface StatusResult {
   readonly last: LogEntry | undefined;
 }
 
-export async function status(world: World, daemon: DaemonStatus | undefined): Promise<StatusResult> {
+export async function status(asked: World, daemon: DaemonStatus | undefined): Promise<StatusResult> {
+  const world = { ...asked, context: { ...asked.context, host: askingOnce(asked.context.host) } };
   const { context } = world;
-  const engines = await context.engines.read();
-  const [live, native, paused, entries, snapshot] = await Promise.all([
-    readLive(context),
+  // One after the other: the rules' reader asks for the engines, too, and finds the answer.
+  const rules = context.engines.read().then(async (engines) => ({ engines, live: await readLive(context) }));
+  const [{ engines, live }, native, paused, entries, snapshot] = await Promise.all([
+    rules,
     readLiveNative(context.host),
     readPause(context),
     lastEntries(world, 50),
@@ -87,6 +90,20 @@ export async function status(world: World, daemon: DaemonStatus | undefined): Pr
     pins: daemon?.pins ?? context.pins.report,
     keptOpen: live.kind === 'refused' ? [] : keptOpenNow(live.families.map(classifiedOf), tables),
     last: entries.findLast(({ entry }) => entry['event'] === 'pass'),
+  };
+}
+
+/** The same question has the same answer throughout: one look, and half the programs. For verbs that write nothing. */
+function askingOnce(host: Host): Host {
+  const answers = new Map<string, Promise<ExecResult>>();
+  return {
+    ...host,
+    exec: (command) => {
+      const question = JSON.stringify(command);
+      const answer = answers.get(question) ?? host.exec(command);
+      answers.set(question, answer);
+      return answer;
+    },
   };
 }
 
