@@ -308,20 +308,20 @@ describe('scripting', () => {
     const person = await hypervisor.exec('setpriv', ['--reuid', '65534', '--clear-groups', 'node', real, 'mend']);
     expect(person.exitCode).toBe(7);
     expect(person.stderr.trim().split('\n')).toHaveLength(1);
-    const fastest = async (...args: string[]): Promise<number> =>
-      Math.min(
-        ...(
-          await Promise.all(
-            [0, 1, 2].map((n) =>
-              new Promise<void>((r) => setTimeout(r, n * 600)).then(() => mendwall(hypervisor, ...args)),
-            ),
-          )
-        ).map(({ durationMs }) => durationMs),
-      );
+    const fastestOf = async (run: () => Promise<{ readonly durationMs: number }>): Promise<number> => {
+      let fastest = Number.POSITIVE_INFINITY;
+      for (let times = 0; times < 8; times++) fastest = Math.min(fastest, (await run()).durationMs);
+      return fastest;
+    };
+    const node = await fastestOf(() => hypervisor.exec('node', ['-e', '0']));
+    const version = await fastestOf(() => mendwall(hypervisor, '--version'));
+    const status = await fastestOf(() => mendwall(hypervisor, 'status'));
     console.info(
-      `mendwall --version ${Math.round(await fastest('--version'))} ms, status ${Math.round(await fastest('status'))} ms`,
+      `node -e 0 ${Math.round(node)} ms, mendwall --version ${Math.round(version)} ms, status ${Math.round(status)} ms`,
     );
-    expect(await fastest('--version')).toBeLessThan(150);
-    expect(await fastest('status')).toBeLessThan(400);
+    // 150 and 400 ms where bare Node takes 40, as on the machine the scenario was written on; a slower hour has as much more.
+    const slower = Math.max(1, node / 40);
+    expect(version).toBeLessThan(150 * slower);
+    expect(status).toBeLessThan(400 * slower);
   });
 });
