@@ -15,6 +15,7 @@ import { escaped } from '../owners/claim-neighbours.ts';
 import { neighbour } from '../owners/neighbour.ts';
 import { OWNERS, ownerOfChain, ownerOfNativeTable } from '../owners/index.ts';
 import type { Neighbour } from '../owners/types.ts';
+import { IPTABLES_KEYS } from '../ruleset/nft/iptables-tables.ts';
 import { didYouMean } from '../nearest.ts';
 
 /** A problem of one entry; `key` is undefined where the entry as a whole is meant. */
@@ -32,8 +33,6 @@ const BUILTIN = /^(?:INPUT|OUTPUT|FORWARD|PREROUTING|POSTROUTING)$/;
 
 /** `inet acme`, `ip acme-*` */
 const TABLE = /^(?:ip|ip6|inet|arp|bridge|netdev) [\w.-]{2,}\*?$/;
-/** What iptables, ebtables and arptables keep their rules in is shared. */
-const SHARED_TABLE = /^(?:ip6? (?:filter|nat|mangle|raw|security)|bridge (?:filter|nat|broute)|arp filter)$/;
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -110,7 +109,7 @@ function tableProblems(table: unknown): OwnerProblem[] {
         table,
       ),
     ];
-  if (SHARED_TABLE.test(table))
+  if (IPTABLES_KEYS.has(table))
     return [bad('tables', 'expected a table that the program makes; iptables’ tables are shared', table)];
   const owner = ownerOfNativeTable(table.replace('*', 'X'));
   return owner === undefined

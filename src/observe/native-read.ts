@@ -7,6 +7,7 @@
 // Does not: see a table whose name nft cannot read (`inet counter`, made by another program): no command could name it.
 
 import type { ExecResult, Host } from '../host/host.ts';
+import { IPTABLES_KEYS } from '../ruleset/nft/iptables-tables.ts';
 import { parseNft } from '../ruleset/nft/parse.ts';
 import { type NftTable, tableKey } from '../ruleset/nft/types.ts';
 
@@ -38,13 +39,6 @@ export const saysNoNft = ({ exitCode, stderr }: Pick<ExecResult, 'exitCode' | 's
 const MOST_AT_ONCE = 4;
 /** Another program may delete a table between the two reads. */
 const MOST_TRIES = 5;
-
-/** What iptables, ebtables and arptables keep in nftables; read and written with their own tools. */
-const KEPT_BY_IPTABLES = new Set([
-  ...['filter', 'nat', 'mangle', 'raw', 'security'].flatMap((name) => [`ip ${name}`, `ip6 ${name}`]),
-  ...['filter', 'nat', 'broute'].map((name) => `bridge ${name}`),
-  'arp filter',
-]);
 
 /**
  * Tables that nft alone speaks for, as `nft -s` lists them (no counters, nothing that runs out by itself); with `wanted` only
@@ -88,10 +82,10 @@ async function listAll({ exec }: Pick<Host, 'exec'>, keys: readonly string[]): P
 const isNoName = ({ exitCode, stderr }: ExecResult): boolean =>
   exitCode !== 0 && stderr.startsWith('Error: syntax error');
 
-/** `table inet filter {` */
+/** `table inet filter {`. What iptables, ebtables and arptables keep in nftables is read with their own tools. */
 function keyOf(line: string): string | undefined {
   const key = /^table (\S+ \S+) \{$/.exec(line.trimEnd())?.[1];
-  return key === undefined || KEPT_BY_IPTABLES.has(key) ? undefined : key;
+  return key === undefined || IPTABLES_KEYS.has(key) ? undefined : key;
 }
 
 function parsed(text: string, keys: ReadonlySet<string>, names: string): NativeRead {

@@ -43,6 +43,11 @@ const TABLES: Readonly<Partial<Record<NftTable['family'], readonly string[]>>> =
   arp: ['filter'],
 };
 
+/** `ip filter`: the keys of all of them, whatever stands there. */
+export const IPTABLES_KEYS: ReadonlySet<string> = new Set(
+  Object.entries(TABLES).flatMap(([family, names]) => names.map((name) => `${family} ${name}`)),
+);
+
 const XT = /\b(?:xt|XT) (?:match|target) /; // xt match physdev
 
 const hasXt = (table: NftTable): boolean =>
