@@ -4,7 +4,7 @@
 // Does not: say whether the record is right (merge/libvirt-nft-handles.ts), or read what the iptables backend deletes: it goes by text.
 // Source: libvirt 11.3, virNetworkObjFormat and virFirewallFormat; before 10.4 there is no record.
 
-import type { Host } from '../host/host.ts';
+import { type Host, HostError } from '../host/host.ts';
 import { FAMILIES, type Family } from '../ruleset/types.ts';
 import type { RecordedRule, RemovalRecord } from '../ruleset/network.ts';
 import { RUN_FOLDER } from './networks.ts';
@@ -12,13 +12,14 @@ import { attribute, child, children, readXml, textOf, unescapeXml } from './xml.
 
 type Files = Pick<Host['files'], 'read' | 'list'>;
 
-/** The records of all running networks; one whose file cannot be read is left out. */
+/** The records of all running networks; one whose file cannot be read is left out (networks.ts reads the same files, and says so). */
 export async function readRemovalRecords(files: Files, folder = RUN_FOLDER): Promise<readonly RemovalRecord[]> {
   try {
     const names = (await files.list(folder)).filter((name) => name.endsWith('.xml'));
     const records = await Promise.all(names.map((name) => readRecord(files, `${folder}/${name}`)));
     return records.filter((record) => record !== undefined);
-  } catch {
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
     return [];
   }
 }
@@ -26,7 +27,8 @@ export async function readRemovalRecords(files: Files, folder = RUN_FOLDER): Pro
 async function readRecord(files: Files, path: string): Promise<RemovalRecord | undefined> {
   try {
     return await parseRemovalRecord((await files.read(path)) ?? '');
-  } catch {
+  } catch (error) {
+    if (!(error instanceof HostError)) throw error;
     return undefined;
   }
 }

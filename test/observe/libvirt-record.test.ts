@@ -2,6 +2,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { HostError } from '../../src/host/host.ts';
 import { parseRemovalRecord, readRemovalRecords } from '../../src/observe/libvirt-record.ts';
 import { nftCapture, tableIn } from '../captures/nft.ts';
 
@@ -89,7 +90,9 @@ describe('all records', () => {
   const filesOf = (texts: Readonly<Record<string, string>>) => ({
     list: () => Promise.resolve(Object.keys(texts)),
     read: (path: string) =>
-      path.endsWith('/locked.xml') ? Promise.reject(new Error('EACCES')) : Promise.resolve(texts[path.slice(2)]),
+      path.endsWith('/locked.xml')
+        ? Promise.reject(new HostError('read-failed', 'EACCES'))
+        : Promise.resolve(texts[path.slice(2)]),
   });
 
   it('are read, whatever else lies in the folder', async () => {
@@ -98,7 +101,7 @@ describe('all records', () => {
   });
 
   it('are none where there is no such folder', async () => {
-    const gone = { ...filesOf({}), list: () => Promise.reject(new Error('ENOENT')) };
+    const gone = { ...filesOf({}), list: () => Promise.reject(new HostError('read-failed', 'ENOENT')) };
     expect(await readRemovalRecords(gone, 'f')).toEqual([]);
   });
 });
