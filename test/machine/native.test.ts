@@ -7,6 +7,7 @@ import { step } from '../../src/machine.ts';
 import { addCommit, type Burst, joinHeard, openBurst } from '../../src/machine/burst.ts';
 import { type Effect, initialState, type State } from '../../src/machine/types.ts';
 import { nativeMark } from '../../src/pass/native-mark.ts';
+import { failedOutcome } from '../../src/pass/outcome.ts';
 import type { PassContext, PassRequest } from '../../src/pass/types.ts';
 import { commit, LIBVIRTD, nativeCommit } from '../commits.ts';
 import { caseLines, hear } from '../events/monitor-capture.ts';
@@ -212,22 +213,7 @@ function mind(): {
         {
           kind: 'pass-done',
           request,
-          outcome: {
-            kind: 'failed',
-            trigger: '',
-            changed: false,
-            tables: [],
-            drift: [],
-            mended: [],
-            adopted: undefined,
-            dropped: [],
-            kept: [],
-            why: undefined,
-            by: [],
-            rounds: 1,
-            durationMs: 1,
-            committedMs: undefined,
-          },
+          outcome: failedOutcome(request),
         },
         atMs,
       ),
