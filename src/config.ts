@@ -41,6 +41,7 @@ export interface Config {
   readonly onDelete: 'pending' | 'restore';
   readonly onLoad: 'adopt' | 'restore';
   readonly pinDrops: boolean;
+  readonly source: 'snapshot' | 'files';
   readonly repair: boolean;
   readonly openGuests: boolean;
   readonly fixConntrack: boolean;
@@ -48,6 +49,7 @@ export interface Config {
   readonly keep: { readonly last: number; readonly days: number };
   readonly logFormat: 'text' | 'json';
   readonly stateDir: string;
+  readonly rulesDir: string;
   readonly runDir: string;
   readonly procfs: string;
   readonly spool: string;
@@ -270,6 +272,7 @@ function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners'
     onDelete: get<Config['onDelete']>('user.on_delete'),
     onLoad: get<Config['onLoad']>('user.on_load'),
     pinDrops: get<boolean>('user.pin_drops'),
+    source: get<Config['source']>('user.source'),
     repair: get<boolean>('libvirt.repair'),
     openGuests: get<boolean>('libvirt.open_guests'),
     fixConntrack: get<boolean>('libvirt.fix_conntrack'),
@@ -277,6 +280,7 @@ function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners'
     keep: { last: get<number>('snapshots.keep_last'), days: get<number>('snapshots.keep_days') },
     logFormat: get<Config['logFormat']>('log.format'),
     stateDir: get<string>('paths.state'),
+    rulesDir: get<string>('paths.rules'),
     runDir: get<string>('paths.run'),
     procfs: get<string>('paths.procfs'),
     spool: get<string>('paths.spool'),
