@@ -31,6 +31,10 @@ const BY_REFUSAL: Readonly<Record<RefusalCode, number>> = {
   'unknown-pass': EXIT.usage,
   'ambiguous-pass': EXIT.usage,
   'not-paused': EXIT.ok,
+  'on-trial': EXIT.refused,
+  'nothing-on-trial': EXIT.ok,
+  'trial-over': EXIT.rolledBack,
+  'would-cut': EXIT.refused,
 };
 
 export function exitOfRefusal(code: RefusalCode): number {

@@ -8,6 +8,9 @@ import type { RealHost } from '../host/real.ts';
 import type { Mode } from '../pass/types.ts';
 import { controlHandler } from '../verbs/control.ts';
 import { readPause } from '../verbs/pause-state.ts';
+import { rollBack } from '../verbs/rollback.ts';
+import { leftMs, readTrial } from '../verbs/trial-state.ts';
+import { watchTrial } from '../verbs/trial-watch.ts';
 import { noSnapshot, type World } from '../verbs/types.ts';
 import { waitMs } from './call-verb.ts';
 import { openRunFolder, type RunFolder } from './run-folder.ts';
@@ -68,6 +71,7 @@ async function once(session: Session, config: Config, mode: Mode, nextEnd: () =>
 
 async function guardUntil(host: RealHost, folder: RunFolder, world: World, nextEnd: () => Promise<End>): Promise<End> {
   const { context, config } = world;
+  await endDueTrial(world);
   const pause = await readPause(context);
   const guard: Guard = createGuard(context, {
     mode: config.mode,
@@ -82,13 +86,27 @@ async function guardUntil(host: RealHost, folder: RunFolder, world: World, nextE
   });
   const ended = nextEnd();
   await guard.start();
-  await folder.serve(controlHandler(world, guard));
+  const trials = watchTrial(world, guard);
+  await trials.look();
+  await folder.serve(controlHandler(world, guard, trials));
   host.log.write('info', `guarding in ${config.mode} mode, snapshot ${context.memory.snapshotId}`);
   const end = await Promise.race([ended, folder.taken.then((why) => ({ why }))]);
   if (typeof end === 'string')
     host.log.write('info', end === 'stop' ? 'stopping; all rules stay' : 'reading the configuration again');
   await folder.closeControl();
+  trials.close();
   await guard.stop();
   if (typeof end === 'string') return end;
   throw new Stop(EXIT.busy, `${end.why}; this one ends, all rules stay`);
+}
+
+/** Rules that nobody confirmed before the host was booted, or before this start, are not what is guarded from now on. */
+async function endDueTrial({ context }: World): Promise<void> {
+  const trial = await readTrial(context);
+  if (trial === undefined || leftMs(context.host, trial) > 0) return;
+  const outcome = await rollBack(context, trial, 'it was not confirmed in time');
+  context.host.log.write(
+    'warning',
+    `rolled back at the start: ${trial.what} was not confirmed in time (${outcome.kind})`,
+  );
 }

@@ -3,6 +3,7 @@
 // What it does not do: end the process (main.ts does), parse, decide.
 
 import { spawn, type SpawnOptions } from 'node:child_process';
+import { open } from 'node:fs/promises';
 import { realHost, type RealHost, type RealHostOptions } from './real.ts';
 import { decodeText, encodeText } from './text.ts';
 
@@ -21,12 +22,17 @@ export interface Terminal {
   err(text: string): void;
   /** All of standard input. */
   readInput(): Promise<string>;
-  /** Asks on the terminal; only `y` and `yes` are a yes. Without a terminal: false. */
-  confirm(question: string): Promise<boolean>;
+  /** Asks on the terminal; only `y` and `yes` are a yes. Without a terminal, or without an answer in `withinMs`: false. */
+  confirm(question: string, withinMs?: number): Promise<boolean>;
   /** Shows a text through the pager when standard output is a terminal, else writes it. */
   page(text: string): Promise<void>;
   /** Runs a program with our own standard streams; its exit code (127: it could not be started). */
   hand(file: string, args: readonly string[]): Promise<number>;
+  /**
+   * Starts a program in a session of its own, so that it outlives this process and its terminal. What it says is added to
+   * the file `logPath`. Its pid; undefined when it could not be started.
+   */
+  detach(file: string, args: readonly string[], logPath: string): Promise<number | undefined>;
   /** Calls `run` at each of these signals until the process ends. */
   onSignals(names: readonly NodeJS.Signals[], run: (name: NodeJS.Signals) => void): void;
   makeHost(options: RealHostOptions): RealHost;
@@ -45,9 +51,11 @@ export function realTerminal(packageDir: string): Terminal {
     out: (text) => void process.stdout.write(encodeText(text)),
     err: (text) => void process.stderr.write(encodeText(text)),
     readInput,
-    confirm: (question) => (isTerminal.in && isTerminal.out ? askOnTerminal(question) : Promise.resolve(false)),
+    confirm: (question, withinMs) =>
+      isTerminal.in && isTerminal.out ? askOnTerminal(question, withinMs) : Promise.resolve(false),
     page: (text) => (isTerminal.out ? page(text) : Promise.resolve(void process.stdout.write(encodeText(text)))),
     hand: (file, args) => finish(file, args, { stdio: 'inherit' }),
+    detach,
     onSignals: (names, run) => {
       for (const name of names) process.on(name, run);
     },
@@ -61,15 +69,33 @@ async function readInput(): Promise<string> {
   return decodeText(Buffer.concat(chunks));
 }
 
-function askOnTerminal(question: string): Promise<boolean> {
+function askOnTerminal(question: string, withinMs: number | undefined): Promise<boolean> {
   process.stderr.write(`${question} [y/N] `);
   return new Promise((resolve) => {
-    process.stdin.once('data', (answer: Buffer) => {
+    const done = (yes: boolean): void => {
+      clearTimeout(timer);
+      process.stdin.off('data', read).off('end', none);
       process.stdin.pause();
-      resolve(/^\s*y(?:es)?\s*$/i.test(answer.toString())); // `y`, `Yes`
-    });
-    process.stdin.once('end', () => resolve(false));
+      resolve(yes);
+    };
+    const read = (answer: Buffer): void => done(/^\s*y(?:es)?\s*$/i.test(answer.toString())); // `y`, `Yes`
+    const none = (): void => done(false);
+    const timer = withinMs === undefined ? undefined : setTimeout(none, withinMs);
+    process.stdin.on('data', read).on('end', none);
   });
+}
+
+async function detach(file: string, args: readonly string[], logPath: string): Promise<number | undefined> {
+  const log = await open(logPath, 'a', 0o640);
+  try {
+    const child = spawn(file, args, { detached: true, stdio: ['ignore', log.fd, log.fd] });
+    const failed = new Promise<undefined>((resolve) => child.once('error', () => resolve(undefined)));
+    const started = new Promise<number | undefined>((resolve) => child.once('spawn', () => resolve(child.pid)));
+    child.unref();
+    return await Promise.race([started, failed]);
+  } finally {
+    await log.close();
+  }
 }
 
 /** As git does: `$PAGER`, else less, which ends at once for a text that fits the screen (-F) and keeps colours (-R). */

@@ -5,14 +5,20 @@ import { type ControlAnswer, type ControlHandler, type ControlRequest, refuse } 
 import { isVerb, runVerb, wrongArgument } from './dispatch.ts';
 import type { PauseResult } from './pause.ts';
 import type { DaemonStatus } from './status.ts';
+import type { TrialWatch } from './trial-watch.ts';
 import type { World } from './types.ts';
 
 /** The handler of a running daemon. `world.context` is the guard's own. */
-export function controlHandler(world: World, guard: GuardApi): ControlHandler {
-  return (request) => handleControl(world, request, guard);
+export function controlHandler(world: World, guard: GuardApi, trials?: TrialWatch): ControlHandler {
+  return (request) => handleControl(world, request, guard, trials);
 }
 
-export async function handleControl(world: World, request: ControlRequest, guard: GuardApi): Promise<ControlAnswer> {
+export async function handleControl(
+  world: World,
+  request: ControlRequest,
+  guard: GuardApi,
+  trials?: TrialWatch,
+): Promise<ControlAnswer> {
   const { verb, args } = request;
   if (verb === 'status') return done({ ...guard.status(), pid: process.pid } satisfies DaemonStatus);
   if (!isVerb(verb)) return refuse('unknown-verb', `the daemon does not know "${verb}"; is it of another version?`);
@@ -20,8 +26,11 @@ export async function handleControl(world: World, request: ControlRequest, guard
   if (wrong !== undefined) return refuse('bad-request', `${verb}: ${wrong}`);
   const result = await guard.exclusive((context) => runVerb({ ...world, context }, verb, args));
   tellGuard(guard, result, args);
+  if (TRIAL_VERBS.has(verb)) await trials?.look();
   return done(result);
 }
+
+const TRIAL_VERBS: ReadonlySet<string> = new Set(['apply', 'confirm', 'rollback']);
 
 function done(result: object): ControlAnswer {
   return { schema: 1, ok: true, result };

@@ -25,6 +25,10 @@ export const REFUSAL_CODES = [
   'unknown-pass',
   'ambiguous-pass',
   'not-paused',
+  'on-trial',
+  'nothing-on-trial',
+  'trial-over',
+  'would-cut',
 ] as const;
 export type RefusalCode = (typeof REFUSAL_CODES)[number];
 
