@@ -7,7 +7,7 @@
 import { ownerOfChain, ownerOfNativeTable } from '../owners/index.ts';
 import { isMarked, isSentinel } from '../owners/mendwall.ts';
 import { isIptablesName, type SplitTable, splitTable } from '../ruleset/nft/iptables-part.ts';
-import { mapObjects, type NativePart, withoutDynamicElements, withoutHandles } from '../ruleset/nft/native-part.ts';
+import { EMPTY_NATIVE, mapObjects, type NativePart, withoutDynamicElements, withoutHandles } from '../ruleset/nft/native-part.ts';
 import { chainsOf, type NftChain, type NftObject, type NftTable, tableKey } from '../ruleset/nft/types.ts';
 import { type Unloadable, unloadableIn } from '../ruleset/nft/unloadable.ts';
 import { type OwnerId, USER } from '../ruleset/user-part.ts';
@@ -27,13 +27,14 @@ export interface ClassifiedNativeTable {
 /** By `FAMILY NAME`, in listed order. */
 export type ClassifiedNative = ReadonlyMap<string, ClassifiedNativeTable>;
 
-export function classifyNative(tables: readonly NftTable[]): ClassifiedNative {
-  return new Map(tables.map((table) => [tableKey(table), classifyTable(table)]));
+/** `known`: the user's part as it was before. */
+export function classifyNative(tables: readonly NftTable[], known: NativePart = EMPTY_NATIVE): ClassifiedNative {
+  return new Map(tables.map((table) => [tableKey(table), classifyTable(table, known.get(tableKey(table)))]));
 }
 
-function classifyTable(listed: NftTable): ClassifiedNativeTable {
+function classifyTable(listed: NftTable, known: NftTable | undefined): ClassifiedNativeTable {
   const key = tableKey(listed);
-  const split = isIptablesName(key) ? splitTable(listed) : undefined;
+  const split = isIptablesName(key) ? splitTable(listed, known) : undefined;
   const table = split === undefined ? listed : (split.native ?? mapObjects(listed, () => undefined));
   const owner = ownerOfNativeTable(key) ?? USER;
   const isUsers = owner === USER;

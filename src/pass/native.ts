@@ -75,7 +75,7 @@ export async function walkNative(context: PassContext, request: PassRequest): Pr
     // Whether the tables stand cannot be told then.
     if (read.isWithoutNft && context.memory.wish.native.size > 0)
       return { ...ending, ...unreadable('nft is not installed') };
-    const classified = classifyNative(read.tables);
+    const classified = classifyNative(read.tables, context.memory.wish.native);
     ending = { ...ending, names: read.names };
     asked = asOfNow(asked);
     const seen = see(context, asked, classified, ending);

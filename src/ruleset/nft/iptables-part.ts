@@ -25,12 +25,15 @@ export const isIptablesName = (key: string): boolean => /^ip6? /.test(key) && IP
 export const hasNativeBase = (table: NftTable): boolean =>
   chainsOf(table).some((chain) => chain.base !== undefined && !isBuiltinChain(chain, table));
 
-/** Whose the chains of a table of such a name are. */
-export function splitTable(table: NftTable): SplitTable {
+/**
+ * Whose the chains of a table of such a name are. `known`: the native part as it was before: a chain of it stays native when the rule
+ * that led to it is gone.
+ */
+export function splitTable(table: NftTable, known?: NftTable): SplitTable {
   const chains = chainsOf(table);
   const all = new Set(chains.map(({ name }) => name));
-  if (!hasNativeBase(table)) return { native: undefined, iptables: all, shared: undefined };
-  const reached = nativeChains(table, chains);
+  if (!hasNativeBase(table) && known === undefined) return { native: undefined, iptables: all, shared: undefined };
+  const reached = nativeChains(table, chains, known === undefined ? [] : regularChains(known));
   const native = mapObjects(table, (object) =>
     object.kind !== 'chain' || reached.has(object.name) ? object : undefined,
   );
@@ -39,11 +42,11 @@ export function splitTable(table: NftTable): SplitTable {
 }
 
 /** Native base chains, and every chain that they and the table's maps lead to. */
-function nativeChains(table: NftTable, chains: readonly NftChain[]): Set<string> {
+function nativeChains(table: NftTable, chains: readonly NftChain[], known: readonly string[]): Set<string> {
   const byName = new Map(chains.map((chain) => [chain.name, chain]));
   const reached = new Set<string>();
   const maps = table.objects.flatMap((object) => (object.kind === 'set' ? targetsIn(object.elementsText) : []));
-  const open = [...chains.filter((chain) => isNativeBase(chain, table)).map(({ name }) => name), ...maps];
+  const open = [...chains.filter((chain) => isNativeBase(chain, table)).map(({ name }) => name), ...maps, ...known];
   for (let name = open.pop(); name !== undefined; name = open.pop()) {
     const chain = byName.get(name);
     if (chain === undefined || reached.has(name)) continue;
@@ -52,6 +55,10 @@ function nativeChains(table: NftTable, chains: readonly NftChain[]): Set<string>
   }
   return reached;
 }
+
+/** Names of the chains without a hook. */
+export const regularChains = (table: NftTable): string[] =>
+  chainsOf(table).flatMap(({ name, base }) => (base === undefined ? [name] : []));
 
 const isNativeBase = (chain: NftChain, table: NftTable): boolean =>
   chain.base !== undefined && !isBuiltinChain(chain, table);
