@@ -7,7 +7,13 @@
 import { ownerOfChain, ownerOfNativeTable } from '../owners/index.ts';
 import { isMarked, isSentinel } from '../owners/mendwall.ts';
 import { isIptablesName, type SplitTable, splitTable } from '../ruleset/nft/iptables-part.ts';
-import { EMPTY_NATIVE, mapObjects, type NativePart, withoutDynamicElements, withoutHandles } from '../ruleset/nft/native-part.ts';
+import {
+  EMPTY_NATIVE,
+  mapObjects,
+  type NativePart,
+  withoutDynamicElements,
+  withoutHandles,
+} from '../ruleset/nft/native-part.ts';
 import { chainsOf, type NftChain, type NftObject, type NftTable, tableKey } from '../ruleset/nft/types.ts';
 import { type Unloadable, unloadableIn } from '../ruleset/nft/unloadable.ts';
 import { type OwnerId, USER } from '../ruleset/user-part.ts';

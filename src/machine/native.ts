@@ -65,8 +65,7 @@ const chainsOf = ({ ruleChains, chainsAdded, chainsDeleted }: TableChange): stri
 ];
 
 /** Chains in which iptables and neighbours write are no native ones. */
-const isNatives = (chain: string): boolean =>
-  !BUILTIN.test(chain) && !isNeighbourChain(chain) && !SENTINEL.test(chain);
+const isNatives = (chain: string): boolean => !BUILTIN.test(chain) && !isNeighbourChain(chain) && !SENTINEL.test(chain);
 const BUILTIN = /^(?:INPUT|OUTPUT|FORWARD|PREROUTING|POSTROUTING)$/;
 
 /** What nft did to tables under names of iptables', where a chain of it may be native. */
@@ -82,7 +81,8 @@ function takenByIptables({ changes, author }: Commit): TableChange[] {
   if (!isByIptables(author)) return [];
   return changes.filter(
     (change) =>
-      change.deletesTable || (change.rulesDeleted + change.chainsDeleted.length > 0 && chainsOf(change).some(isNatives)),
+      change.deletesTable ||
+      (change.rulesDeleted + change.chainsDeleted.length > 0 && chainsOf(change).some(isNatives)),
   );
 }
 

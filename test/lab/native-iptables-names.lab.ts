@@ -68,7 +68,9 @@ interface Standing {
 const KINDS: readonly (readonly [string, Pick<HypervisorOptions, 'libvirt' | 'backend'>])[] = [
   ['libvirt 9', { libvirt: '9' }],
   ['libvirt 11 nftables', { libvirt: '11', backend: 'nftables' }],
-  ...(process.env['LAB_FULL'] === '1' ? [['libvirt 11 iptables', { libvirt: '11', backend: 'iptables' }] as const] : []),
+  ...(process.env['LAB_FULL'] === '1'
+    ? [['libvirt 11 iptables', { libvirt: '11', backend: 'iptables' }] as const]
+    : []),
 ];
 
 describe.each(KINDS)('%s', (_, options) => {
@@ -106,7 +108,10 @@ describe.each(KINDS)('%s', (_, options) => {
     };
     const wanted = { ...before, iptables: before.iptables.toSorted() };
     await expect.poll(look, { timeout: 20_000, interval: 300, message: what }).toEqual(wanted);
-    expect((await driftOf({ hypervisor })).filter((each) => !each.startsWith('shadowed')), what).toEqual([]);
+    expect(
+      (await driftOf({ hypervisor })).filter((each) => !each.startsWith('shadowed')),
+      what,
+    ).toEqual([]);
   }
 
   it('is one picture: who has how many rules on which engine, and no difference', async () => {

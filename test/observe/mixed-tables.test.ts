@@ -28,7 +28,15 @@ const LIBVIRTS = `	chain LIBVIRT_PRT {
 async function natOf(saved: string, listed: string, json = '{}'): Promise<unknown> {
   const exec: Host['exec'] = (command) => {
     const stdout = command.file === 'nft' ? (command.args[0] === '-j' ? json : `table ip nat {\n${listed}}\n`) : saved;
-    return Promise.resolve({ command, exitCode: 0, stdout, stderr: '', durationMs: 0, timedOut: false, pid: undefined });
+    return Promise.resolve({
+      command,
+      exitCode: 0,
+      stdout,
+      stderr: '',
+      durationMs: 0,
+      timedOut: false,
+      pid: undefined,
+    });
   };
   const read = await readFamily({ exec } as Host, 'ip');
   if (read.kind === 'unreadable') return read.why;
@@ -65,6 +73,8 @@ describe('a table of iptables’ with native base chains', () => {
         rule('web', 5, [ct, { accept: null }]),
       ],
     });
-    expect(await natOf(HIDDEN, NATIVE + LIBVIRTS, json)).toMatch(/^table nat is incompatible, .*: chain web holds .*"ct"/);
+    expect(await natOf(HIDDEN, NATIVE + LIBVIRTS, json)).toMatch(
+      /^table nat is incompatible, .*: chain web holds .*"ct"/,
+    );
   });
 });

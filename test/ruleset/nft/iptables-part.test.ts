@@ -9,7 +9,8 @@ import { tableIn } from '../../captures/nft.ts';
 const base = (name: string, hook: string, rules = '', type = 'nat', priority = 'dstnat'): string =>
   `\tchain ${name} {\n\t\ttype ${type} hook ${hook} priority ${priority}; policy accept;\n${rules}\t}\n`;
 const chain = (name: string, rules = ''): string => `\tchain ${name} {\n${rules}\t}\n`;
-const nat = (...parts: string[]): ReturnType<typeof tableIn> => tableIn(`table ip nat {\n${parts.join('')}}\n`, 'ip nat');
+const nat = (...parts: string[]): ReturnType<typeof tableIn> =>
+  tableIn(`table ip nat {\n${parts.join('')}}\n`, 'ip nat');
 const OWN = base('PREROUTING', 'prerouting');
 const LIBVIRTS = chain('LIBVIRT_PRT', '\t\tcounter packets 0 bytes 0 masquerade\n');
 
