@@ -4,6 +4,7 @@
 
 import { spawn, type SpawnOptions } from 'node:child_process';
 import { open } from 'node:fs/promises';
+import { type NetnsDoor, realNetns } from './netns.ts';
 import { realHost, type RealHost, type RealHostOptions } from './real.ts';
 import { decodeText, encodeText } from './text.ts';
 
@@ -13,8 +14,6 @@ export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Effective user id; 0 is root. */
   readonly uid: number;
-  /** How this program is started: interpreter and script, for running itself again. */
-  readonly self: readonly string[];
   /** Folder that holds `hooks/` and `docs/`. */
   readonly packageDir: string;
   readonly isTerminal: { readonly in: boolean; readonly out: boolean };
@@ -29,13 +28,14 @@ export interface Terminal {
   /** Runs a program with our own standard streams; its exit code (127: it could not be started). */
   hand(file: string, args: readonly string[]): Promise<number>;
   /**
-   * Starts a program in a session of its own, so that it outlives this process and its terminal. What it says is added to
-   * the file `logPath`. Its pid; undefined when it could not be started.
+   * Runs this program again after so many seconds, with these arguments, in a session of its own: the end of the terminal, of
+   * this process and of its parent does not end it. What it says is added to the file `logPath`. False: it could not be started.
    */
-  detach(file: string, args: readonly string[], logPath: string): Promise<number | undefined>;
+  later(seconds: number, args: readonly string[], logPath: string): Promise<boolean>;
   /** Calls `run` at each of these signals until the process ends. */
   onSignals(names: readonly NodeJS.Signals[], run: (name: NodeJS.Signals) => void): void;
   makeHost(options: RealHostOptions): RealHost;
+  readonly netns: NetnsDoor;
 }
 
 /** The terminal of this process. */
@@ -45,7 +45,6 @@ export function realTerminal(packageDir: string): Terminal {
     args: process.argv.slice(2),
     env: process.env,
     uid: process.geteuid?.() ?? 0,
-    self: [process.execPath, ...process.execArgv, process.argv[1] ?? ''],
     packageDir,
     isTerminal,
     out: (text) => void process.stdout.write(encodeText(text)),
@@ -55,11 +54,12 @@ export function realTerminal(packageDir: string): Terminal {
       isTerminal.in && isTerminal.out ? askOnTerminal(question, withinMs) : Promise.resolve(false),
     page: (text) => (isTerminal.out ? page(text) : Promise.resolve(void process.stdout.write(encodeText(text)))),
     hand: (file, args) => finish(file, args, { stdio: 'inherit' }),
-    detach,
+    later,
     onSignals: (names, run) => {
       for (const name of names) process.on(name, run);
     },
     makeHost: realHost,
+    netns: realNetns(),
   };
 }
 
@@ -85,14 +85,22 @@ function askOnTerminal(question: string, withinMs: number | undefined): Promise<
   });
 }
 
-async function detach(file: string, args: readonly string[], logPath: string): Promise<number | undefined> {
+/** `sleep` counts on the monotonic clock, and a shell that sleeps takes less memory than Node does. */
+const LATER = 'trap "" HUP INT QUIT; sleep "$1"; shift; exec "$@"';
+
+async function later(seconds: number, args: readonly string[], logPath: string): Promise<boolean> {
   const log = await open(logPath, 'a', 0o640);
   try {
-    const child = spawn(file, args, { detached: true, stdio: ['ignore', log.fd, log.fd] });
-    const failed = new Promise<undefined>((resolve) => child.once('error', () => resolve(undefined)));
-    const started = new Promise<number | undefined>((resolve) => child.once('spawn', () => resolve(child.pid)));
+    const self = [process.execPath, ...process.execArgv, process.argv[1] ?? ''];
+    const child = spawn('/bin/sh', ['-c', LATER, 'mendwall-later', String(seconds), ...self, ...args], {
+      detached: true,
+      stdio: ['ignore', log.fd, log.fd],
+    });
     child.unref();
-    return await Promise.race([started, failed]);
+    return await new Promise((resolve) => {
+      child.once('error', () => resolve(false));
+      child.once('spawn', () => resolve(true));
+    });
   } finally {
     await log.close();
   }

@@ -61,3 +61,14 @@ export function watchTrial({ context }: World, guard: Pick<GuardApi, 'exclusive'
     },
   };
 }
+
+/** Rules that nobody confirmed before the host was booted, or before this start, are not what is guarded from now on. */
+export async function endDueTrial({ context }: World): Promise<void> {
+  const trial = await readTrial(context);
+  if (trial === undefined || leftMs(context.host, trial) > 0) return;
+  const outcome = await rollBack(context, trial, 'it was not confirmed in time');
+  context.host.log.write(
+    'warning',
+    `rolled back at the start: ${trial.what} was not confirmed in time (${outcome.kind})`,
+  );
+}

@@ -44,7 +44,6 @@ export async function openFakeTerminal(): Promise<FakeTerminal> {
       args: line.split(' ').filter((word) => word !== ''),
       env: { MENDWALL_RUN: runDir },
       uid: 0,
-      self: ['node', 'mendwall.cjs'],
       packageDir: TOP,
       isTerminal: { in: false, out: false },
       out: (text) => void (told.out += text),
@@ -53,9 +52,10 @@ export async function openFakeTerminal(): Promise<FakeTerminal> {
       confirm: () => Promise.resolve(false),
       page: (text) => Promise.resolve(void (told.out += text)),
       hand: () => Promise.resolve(127),
-      detach: () => Promise.resolve(undefined),
+      later: () => Promise.resolve(true),
       onSignals: () => undefined,
       makeHost: () => ({ ...host, clock, close: () => Promise.resolve() }),
+      netns: { list: () => Promise.resolve({ found: [], unready: [] }), open: () => Promise.resolve(undefined) },
       ...change,
     };
     const exitCode = await runCommandLine(terminal);
