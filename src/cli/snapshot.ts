@@ -1,7 +1,13 @@
 import { escapeControl } from '../host/text.ts';
 import type { Command } from 'commander';
 import type { SnapshotResult } from '../verbs/snapshot.ts';
-import { listSnapshots, type PruneResult, showSnapshot, type SnapshotListResult, type SnapshotShowResult } from '../verbs/snapshots.ts';
+import {
+  listSnapshots,
+  type PruneResult,
+  showSnapshot,
+  type SnapshotListResult,
+  type SnapshotShowResult,
+} from '../verbs/snapshots.ts';
 import { callVerb } from './call-verb.ts';
 import { columns, count, localTime, ruleCounts } from './columns.ts';
 import type { Register, Runner } from './commands.ts';

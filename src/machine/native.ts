@@ -38,7 +38,8 @@ const isTheirChain = (chain: string): boolean => SENTINEL.test(chain) || ownerOf
 /** nwfilter wrote in ebtables' tables: libvirt's process was seen, or only its chains changed. */
 export function nwfilterWrote({ native, author }: Pick<Commit, 'native' | 'author'>): boolean {
   return native.some(
-    (change) => isSavedKey(change.table) && isTheirs(change, author) && chainsIn(change).some((chain) => filteredNic(chain)),
+    (change) =>
+      isSavedKey(change.table) && isTheirs(change, author) && chainsIn(change).some((chain) => filteredNic(chain)),
   );
 }
 

@@ -19,6 +19,8 @@ export interface SavedRead {
   readonly unread: readonly Unread[];
 }
 
+const NOTHING: SavedRead = { tables: [], unread: [] };
+
 type Door = Pick<Host, 'exec'>;
 /** ``# Table `filter' contains incompatible base-chains, use 'nft' tool to list them.``, with exit code 0 and an empty table */
 const INCOMPATIBLE = /^# Table `([^'\n]+)' (?:contains|is) incompatible/gm;
@@ -31,7 +33,7 @@ export async function readSaved(host: Door, names: string): Promise<SavedRead> {
   const reads = await Promise.all(
     SAVED_FAMILIES.map((family) => {
       const mine = standing.filter((key) => key.startsWith(`${family} `));
-      return mine.length === 0 ? { tables: [], unread: [] } : readFamily(host, family, mine);
+      return mine.length === 0 ? Promise.resolve(NOTHING) : readFamily(host, family, mine);
     }),
   );
   return { tables: reads.flatMap(({ tables }) => tables), unread: reads.flatMap(({ unread }) => unread) };

@@ -35,7 +35,12 @@ export async function walkSaved(
   const context = narrowed(whole, isSavedKey);
   if (context.memory.wish.native.size === 0 && !/^table (?:bridge|arp) /m.test(names))
     return { ...NOT_LOOKED, kind: 'seen', wish: new Map() };
-  const state: Walk = { ending: { ...NOT_LOOKED, kind: 'seen' }, asked: request, held: undefined, classified: new Map() };
+  const state: Walk = {
+    ending: { ...NOT_LOOKED, kind: 'seen' },
+    asked: request,
+    held: undefined,
+    classified: new Map(),
+  };
   for (let round = 1; round <= MOST_ROUNDS; round++) {
     state.classified = await look(context, round === 1 ? names : undefined);
     const step = await oneRound(context, state);
@@ -109,11 +114,16 @@ function editsOf({ tried }: SeenNative, { classified, ending }: Walk): Edit[] {
   return tried.flatMap((decision) => editOf(decision, classified.get(decision.key)?.table, ending.waiting));
 }
 
-function editOf({ key, kind, next }: NativeDecision, live: NftTable | undefined, held: readonly NativeWaiting[]): Edit[] {
+function editOf(
+  { key, kind, next }: NativeDecision,
+  live: NftTable | undefined,
+  held: readonly NativeWaiting[],
+): Edit[] {
   if (kind === 'wait') return [];
   const mine = held.filter((each) => each.key === key);
   const table = next === undefined ? undefined : withoutHeld(next, mine);
-  const lines = live !== undefined && table !== undefined && isSameTable(usersSaved(live), table) ? [] : planSaved(live, table);
+  const lines =
+    live !== undefined && table !== undefined && isSameTable(usersSaved(live), table) ? [] : planSaved(live, table);
   if (lines.length === 0 || (live === undefined && table !== undefined && isTrivial(table))) return [];
   const how = table === undefined ? 'delete' : live === undefined ? 'create' : 'replace';
   return [{ kind: how, key, table, lines, live }];
@@ -145,13 +155,22 @@ async function commitAll(context: PassContext, state: Walk, edits: readonly Edit
   if (asOfNow(state.asked) !== state.asked) return 'again';
   for (const edit of edits) {
     const [family, table = ''] = edit.key.split(' ');
-    const commit = { family: family as SavedFamily, table, lines: edit.lines, lock: lockIn(edit.live), mark: newMark(context) };
+    const commit = {
+      family: family as SavedFamily,
+      table,
+      lines: edit.lines,
+      lock: lockIn(edit.live),
+      mark: newMark(context),
+    };
     const result = await applySaved(context.host, commit);
     if (result.kind === 'failed') return { ...state.ending, kind: 'failed', why: `${edit.key}: ${result.said}` };
     if (result.kind === 'committed') state.ending = withDone(state.ending, edit);
     if (result.kind !== 'refused') continue;
     const { chain = '', rule: text = '' } = result.line;
-    state.ending = { ...state.ending, waiting: [...state.ending.waiting, { key: edit.key, chain, text, why: result.said }] };
+    state.ending = {
+      ...state.ending,
+      waiting: [...state.ending.waiting, { key: edit.key, chain, text, why: result.said }],
+    };
   }
   const isTooMuch = state.ending.waiting.length > MOST_HELD;
   return isTooMuch ? { ...state.ending, kind: 'failed', why: 'too many rules are refused' } : 'again';
@@ -173,7 +192,12 @@ async function keepTexts({ journal }: PassContext, edits: readonly Edit[]): Prom
   return texts.length === 0 ? [] : [await journal.keepText(texts.join(''))];
 }
 
-function ended(context: PassContext, { classified, ending, asked }: Walk, seen: SeenNative, edits: readonly Edit[]): NativeEnding {
+function ended(
+  context: PassContext,
+  { classified, ending, asked }: Walk,
+  seen: SeenNative,
+  edits: readonly Edit[],
+): NativeEnding {
   const untried = readsOnly(context, asked) ? (context.memory.waitingNative ?? []) : [];
   const waiting = [...ending.waiting, ...untried.filter(({ key, text }) => !doesStand(seen.live.get(key), text))];
   const left = edits.map(({ kind, key, table }): NativeEdit => ({ kind, key, table }));
@@ -186,7 +210,11 @@ const doesStand = (table: NftTable | undefined, text: string): boolean =>
   table !== undefined && chainsOf(table).some(({ rules }) => rules.some((rule) => rule.text === text));
 
 /** Nothing of the locks is left behind. */
-async function unlocked(context: PassContext, { asked, classified }: Walk, ending: NativeEnding): Promise<NativeEnding> {
+async function unlocked(
+  context: PassContext,
+  { asked, classified }: Walk,
+  ending: NativeEnding,
+): Promise<NativeEnding> {
   if (readsOnly(context, asked)) return ending;
   for (const { key, table } of classified.values())
     for (const chain of key.startsWith('bridge ') ? chainsOf(table).filter(isSentinel) : [])

@@ -102,7 +102,13 @@ function linesBetween(from: ReadonlyMap<string, NftChain>, to: ReadonlyMap<strin
     ...gone.flatMap((chain) => ruleLines(chain.name, chain, undefined)),
   ];
   const plain = (texts: readonly string[]): SavedLine[] => texts.map((text) => ({ text }));
-  return [...plain(made), ...plain(closing), ...rules, ...plain(gone.map(({ name }) => `-X ${name}`)), ...plain(opening)];
+  return [
+    ...plain(made),
+    ...plain(closing),
+    ...rules,
+    ...plain(gone.map(({ name }) => `-X ${name}`)),
+    ...plain(opening),
+  ];
 }
 
 function ruleLines(name: string, from: NftChain | undefined, to: NftChain | undefined): SavedLine[] {

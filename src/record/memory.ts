@@ -295,7 +295,10 @@ export function readParts(texts: UserTexts, file: string, notes: string[]): User
   };
   const native = parseNative(texts.nft ?? '', file);
   if (native.kind === 'problems') notes.push(`${file}: ${native.problems[0]?.message}`);
-  const saved = [...readSaved(texts.ebtables, 'bridge', file, notes), ...readSaved(texts.arptables, 'arp', file, notes)];
+  const saved = [
+    ...readSaved(texts.ebtables, 'bridge', file, notes),
+    ...readSaved(texts.arptables, 'arp', file, notes),
+  ];
   const own = native.kind === 'part' ? native.part : EMPTY_NATIVE;
   return { ip: read('ip'), ip6: read('ip6'), native: new Map([...own, ...saved]) };
 }

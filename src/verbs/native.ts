@@ -1,6 +1,12 @@
 // The native tables for the verbs: read, with their owners, and compared.
 
-import { type ClassifiedNative, classifyNative, isLeftAlone, userNativeOf, withUnread } from '../classify/classify-native.ts';
+import {
+  type ClassifiedNative,
+  classifyNative,
+  isLeftAlone,
+  userNativeOf,
+  withUnread,
+} from '../classify/classify-native.ts';
 import { ownerOfSavedRule } from '../classify/classify-saved.ts';
 import type { Host } from '../host/host.ts';
 import { readNative } from '../observe/native-read.ts';
@@ -39,9 +45,7 @@ export function adoptedNative({ classified, part }: LiveNative, { wish, waitingN
     return [key, withWaiting(table, wish.native.get(key), mine)] as const;
   });
   const whole = waitingNative.filter(isWhole).map(({ key }) => key);
-  const kept = [...wish.native].filter(
-    ([key]) => whole.includes(key) || isLeftAlone(classified.get(key)),
-  );
+  const kept = [...wish.native].filter(([key]) => whole.includes(key) || isLeftAlone(classified.get(key)));
   return new Map([...tables, ...kept]);
 }
 

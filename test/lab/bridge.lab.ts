@@ -28,7 +28,7 @@ const USER_RULES = `
 
 /** A bridge with two stations in namespaces of their own: .65 and .66 stand behind p2, .1 behind p1. */
 const STATIONS = `
-  ip link add br7 type bridge; ip link set br7 up
+  ip link add br7 type bridge forward_delay 0; ip link set br7 up
   for n in 1 2; do
     ip netns add s$n; ip link add p$n type veth peer name e netns s$n; ip link set p$n master br7 up
     ip -n s$n link set e up
@@ -51,8 +51,8 @@ async function answers(hypervisor: Hypervisor, address: string): Promise<boolean
 
 async function expectWhole({ hypervisor, guard }: NativeStage, wanted: readonly string[], what: string): Promise<void> {
   let seen = await saved(hypervisor);
-  for (const endMs = performance.now() + 20_000; seen.join() !== wanted.join() && performance.now() < endMs; ) {
-    await guard.idle();
+  for (const endMs = performance.now() + 20_000; seen.join() !== wanted.join() && performance.now() < endMs;) {
+    await guard.idle(60_000);
     seen = await saved(hypervisor);
   }
   expect(seen, `${what}\n${guard.logSince(Math.max(0, guard.logMark() - 15)).join('\n')}`).toEqual(wanted);
@@ -65,7 +65,10 @@ describe('bridge and ARP tables beside a guest with a filter', () => {
     const hypervisor = await upHypervisor({ name: 'mwb', libvirt: '9' });
     await hypervisor.sh(STATIONS + USER_RULES);
     const file = '/run/lab/clean.xml';
-    await hypervisor.sh(`cat > ${file}; virsh -q -c qemu:///system create ${file}`, { input: GUEST, timeoutMs: 60_000 });
+    await hypervisor.sh(`cat > ${file}; virsh -q -c qemu:///system create ${file}`, {
+      input: GUEST,
+      timeoutMs: 60_000,
+    });
     await hypervisor.libvirtd.quiet(600);
     await initGuard(hypervisor);
     await writeConfig(hypervisor, '');
@@ -96,7 +99,7 @@ describe('bridge and ARP tables beside a guest with a filter', () => {
     await stage.hypervisor.sh('echo "flush ruleset" > /run/lab/flush.nft');
     await stage.hypervisor.sh(deed);
     await expectWhole(stage, wanted, what);
-    await stage.guard.idle();
+    await stage.guard.idle(60_000);
     expect(await driftOf(stage), what).toEqual([]);
     expect(await answers(stage.hypervisor, '192.0.2.66')).toBe(false);
     expect((await mendwall(stage.hypervisor, 'mend', '--mode', 'merge')).stdout).toBe('unchanged\n');
@@ -104,9 +107,11 @@ describe('bridge and ARP tables beside a guest with a filter', () => {
 
   it('single edits are pending, stay through a rewrite of libvirt’s, and restore undoes them', async () => {
     const { hypervisor, guard } = stage;
-    await hypervisor.sh('ebtables -D FORWARD -p IPv4 --ip-proto udp --ip-dport 67 -j DROP; ebtables -A FORWARD -i p8 -j DROP');
+    await hypervisor.sh(
+      'ebtables -D FORWARD -p IPv4 --ip-proto udp --ip-dport 67 -j DROP; ebtables -A FORWARD -i p8 -j DROP',
+    );
     await hypervisor.sh('arptables -A INPUT -s 10.9.9.8 -j DROP');
-    await guard.idle();
+    await guard.idle(60_000);
     const edits = [
       'pending bridge filter FORWARD -A FORWARD -i p8 -j DROP',
       'pending bridge filter FORWARD -A FORWARD -p IPv4 --ip-proto udp --ip-dport 67 -j DROP',
@@ -115,7 +120,7 @@ describe('bridge and ARP tables beside a guest with a filter', () => {
     expect(await driftOf(stage)).toEqual(edits);
     await hypervisor.reloaded();
     await hypervisor.libvirtd.quiet(800);
-    await guard.idle();
+    await guard.idle(60_000);
     expect(await driftOf(stage)).toEqual(edits);
     await mendwall(hypervisor, 'restore', 'latest', '--yes');
     await expectWhole(stage, wanted, 'restore');
@@ -125,14 +130,14 @@ describe('bridge and ARP tables beside a guest with a filter', () => {
   it('a filter that lost its hook by hand is said, and nothing of it is written', async () => {
     const { hypervisor, guard } = stage;
     await hypervisor.sh('ebtables -t nat -D PREROUTING -i vnet0 -j libvirt-I-vnet0');
-    await guard.idle();
+    await guard.idle(60_000);
     expect(await driftOf(stage)).toEqual([
       'foreign-unhooked bridge nat PREROUTING -A PREROUTING -i vnet0 -j libvirt-I-vnet0',
     ]);
     expect((await saved(hypervisor)).filter((line) => line.includes('-i vnet0'))).toEqual([]);
     await hypervisor.reloaded();
     await hypervisor.libvirtd.quiet(800);
-    await guard.idle();
+    await guard.idle(60_000);
     await expectWhole(stage, wanted, 'Reloaded');
     expect(await driftOf(stage)).toEqual([]);
   });
@@ -140,7 +145,7 @@ describe('bridge and ARP tables beside a guest with a filter', () => {
   it('the guest stops: its filter goes, and nobody misses it', async () => {
     await stage.hypervisor.stopTcgGuest('clean');
     await stage.hypervisor.libvirtd.quiet(800);
-    await stage.guard.idle();
+    await stage.guard.idle(60_000);
     expect(await driftOf(stage)).toEqual([]);
     await expectWhole(
       stage,

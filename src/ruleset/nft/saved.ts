@@ -13,15 +13,11 @@ export const SAVED_FAMILIES: readonly SavedFamily[] = ['bridge', 'arp'];
 /** What loads a text of the family. */
 export const RESTORE = { bridge: 'ebtables-restore', arp: 'arptables-restore' } as const;
 
-const TABLES: Readonly<Record<SavedFamily, readonly string[]>> = { bridge: ['filter', 'nat', 'broute'], arp: ['filter'] };
-const BUILTIN: ReadonlySet<string> = new Set([
-  'INPUT',
-  'FORWARD',
-  'OUTPUT',
-  'PREROUTING',
-  'POSTROUTING',
-  'BROUTING',
-]);
+const TABLES: Readonly<Record<SavedFamily, readonly string[]>> = {
+  bridge: ['filter', 'nat', 'broute'],
+  arp: ['filter'],
+};
+const BUILTIN: ReadonlySet<string> = new Set(['INPUT', 'FORWARD', 'OUTPUT', 'PREROUTING', 'POSTROUTING', 'BROUTING']);
 
 const KEYS: ReadonlySet<string> = new Set(
   SAVED_FAMILIES.flatMap((family) => TABLES[family].map((table) => `${family} ${table}`)),
