@@ -24,6 +24,7 @@ const USER_RULES = `
   ebtables -t nat -A PREROUTING -i p9 -j DROP
   ebtables -t nat -A POSTROUTING -o p9 -j snat --to-src 52:54:00:00:00:09
   arptables -A INPUT -s 10.9.9.9 -j DROP
+  arptables -A INPUT -s 10.9.9.7 -j DROP
   nft 'table bridge mine { chain forward { type filter hook forward priority 10; policy accept; ether saddr 52:54:00:00:00:77 drop; }; }'`;
 
 /** A bridge with two stations in namespaces of their own: .65 and .66 stand behind p2, .1 behind p1. */
@@ -45,8 +46,8 @@ const saved = async (hypervisor: Hypervisor): Promise<string[]> =>
 
 /** Whether .1 gets an answer to ARP from the station. */
 async function answers(hypervisor: Hypervisor, address: string): Promise<boolean> {
-  await hypervisor.sh('ip -n s1 neigh flush all');
-  return (await hypervisor.exec('ip', ['netns', 'exec', 's1', 'ping', '-c1', '-W1', address])).exitCode === 0;
+  await hypervisor.sh(`ip -n s1 neigh flush all; ip netns exec s1 bash -c 'echo > /dev/udp/${address}/9'; sleep 1`);
+  return (await hypervisor.sh(`ip -n s1 neigh show ${address}`)).includes('lladdr');
 }
 
 async function expectWhole({ hypervisor, guard }: NativeStage, wanted: readonly string[], what: string): Promise<void> {
