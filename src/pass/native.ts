@@ -12,6 +12,7 @@ import { ownerOfNativeTable } from '../owners/index.ts';
 import type { NativeEdit, NativeWaiting } from '../plan/native-plan.ts';
 import type { NftLock } from '../plan/nft-replace.ts';
 import type { NativePart } from '../ruleset/nft/native-part.ts';
+import { isIptablesName } from '../ruleset/nft/iptables-part.ts';
 import { printNftTable } from '../ruleset/nft/print.ts';
 import { isSavedKey } from '../ruleset/nft/saved.ts';
 import { libvirtNativeDrift } from './libvirt-native.ts';
@@ -68,12 +69,16 @@ export async function walkNative(whole: PassContext, request: PassRequest): Prom
   let asked = request;
   const locks = new Map<string, NftLock>();
   for (let round = 1; round <= MOST_ROUNDS; round++) {
-    const read = await readNative(context.host, (key) => ownerOfNativeTable(key) === undefined);
+    const read = await readNative(
+      context.host,
+      (key) => ownerOfNativeTable(key) === undefined,
+      context.memory.wish.native,
+    );
     if (read.kind === 'unreadable') return { ...ending, ...unreadable(read.why) };
     // Whether the tables stand cannot be told then.
     if (read.isWithoutNft && context.memory.wish.native.size > 0)
       return { ...ending, ...unreadable('nft is not installed') };
-    const classified = classifyNative(read.tables);
+    const classified = classifyNative(read.tables, context.memory.wish.native);
     if (read.isWithoutNft !== true) ending = { ...ending, names: read.names };
     asked = asOfNow(asked);
     const seen = see(context, asked, classified, ending);
@@ -118,6 +123,11 @@ const unreadable = (why: string): Partial<NativeEnding> => ({
   drift: [{ ...nativeDrift('unreadable', 'inet ', '', '', why), owner: 'unknown' }],
 });
 
-/** The edit as nft would take it, for the journal and for people: the table's new text behind what makes room for it. */
-export const describeEdit = ({ kind, key, table }: NativeEdit): string =>
-  `${kind === 'create' ? 'create' : 'delete'} table ${key}${table === undefined ? '' : `\n${printNftTable(table).trimEnd()}`}`;
+/**
+ * The edit as nft would take it, for the journal and for people: the table's new text behind what makes room for it. A table under a
+ * name of iptables' is not deleted.
+ */
+export const describeEdit = ({ kind, key, table }: NativeEdit): string => {
+  const gone = isIptablesName(key) ? `delete native chains of table ${key}` : `delete table ${key}`;
+  return `${kind === 'create' ? `create table ${key}` : gone}${table === undefined ? '' : `\n${printNftTable(table).trimEnd()}`}`;
+};
