@@ -4,8 +4,9 @@
 // remember (record.ts), or write any table that is not the user's.
 
 import { type ClassifiedNative, classifyNative, userNativeOf } from '../classify/classify-native.ts';
-import { decideNative, type NativeDecision } from '../merge/decide-native.ts';
+import { decideNative, type NativeDecision, needsBootFiles, type NativeSituation } from '../merge/decide-native.ts';
 import type { Drift } from '../merge/drift.ts';
+import type { NativeBootFile } from '../merge/native-boot.ts';
 import { nativeDrift, unloadableDrift } from '../merge/native-drift.ts';
 import { readNative } from '../observe/native-read.ts';
 import { ownerOfNativeTable } from '../owners/index.ts';
@@ -15,6 +16,7 @@ import type { NativePart } from '../ruleset/nft/native-part.ts';
 import { printNftTable } from '../ruleset/nft/print.ts';
 import { USER } from '../ruleset/user-part.ts';
 import { libvirtNativeDrift } from './libvirt-native.ts';
+import { readNativeBootFiles } from './native-boot.ts';
 import { asOfNow, carryOut, type NativeStep } from './native-commit.ts';
 import type { PassContext, PassRequest } from './types.ts';
 
@@ -73,7 +75,7 @@ export async function walkNative(context: PassContext, request: PassRequest): Pr
     const classified = classifyNative(read.tables);
     ending = { ...ending, names: read.names };
     asked = asOfNow(asked);
-    const seen = see(context, asked, classified, ending);
+    const seen = await seeWithBootFiles(context, asked, classified, ending);
     // What was decided before somebody else's commit came between, and nothing was done for, is no decision.
     if (ending.done.length === 0) ending = { ...ending, decisions: seen.decisions };
     if (asked !== request) ending = { ...ending, overtaken: true };
@@ -113,7 +115,21 @@ const unreadable = (why: string): Partial<NativeEnding> => ({
   drift: [{ ...nativeDrift('unreadable', 'inet ', '', '', why), owner: 'unknown' }],
 });
 
+/** Boot files are looked at only where they may tell a load. */
+async function seeWithBootFiles(
+  context: PassContext,
+  request: PassRequest,
+  classified: ClassifiedNative,
+  so: Pick<NativeEnding, 'done' | 'waiting'>,
+): Promise<SeenNative> {
+  const seen = see(context, request, classified, so, []);
+  if (!needsBootFiles(seen.situation, seen.decisions)) return seen;
+  const files = await readNativeBootFiles(context.host, seen.live);
+  return files.length === 0 ? seen : see(context, request, classified, so, files);
+}
+
 interface SeenNative {
+  readonly situation: NativeSituation;
   readonly live: NativePart;
   readonly decisions: readonly NativeDecision[];
   /** With what waits in its place: what is tried. */
@@ -125,6 +141,7 @@ function see(
   request: PassRequest,
   classified: ClassifiedNative,
   so: Pick<NativeEnding, 'done' | 'waiting'>,
+  bootFiles: readonly NativeBootFile[],
 ): SeenNative {
   const live = userNativeOf(classified);
   // After a commit only what it left out waits; before it, what waits since the last pass has not been tried.
@@ -144,7 +161,8 @@ function see(
   });
   const { burstOver, native: summaries } = request;
   const byHand = request.authority === 'snapshot';
-  const decisions = decideNative({ ...settings, wish: new Map(standing), live, summaries, burstOver, byHand });
+  const situation = { ...settings, wish: new Map(standing), live, summaries, burstOver, byHand, bootFiles };
+  const decisions = decideNative(situation);
   const tried = decisions.map((decision) => {
     const mine = waiting.filter(({ key }) => key === decision.key);
     const next = decision.next === undefined ? undefined : withWaiting(decision.next, known.get(decision.key), mine);
@@ -152,7 +170,7 @@ function see(
   });
   const whole = wanted.filter(([key]) => !decisions.some((decision) => decision.key === key));
   const again = whole.map(([key, next]): NativeDecision => ({ key, kind: 'kept', next, evidence: ['table=waits'] }));
-  return { live, decisions, tried: [...tried, ...again] };
+  return { situation, live, decisions, tried: [...tried, ...again] };
 }
 
 function whatIsLeft(
