@@ -9,7 +9,7 @@ import { isSameTable, mapObjects, type NativePart, objectKey, rulesOf } from '..
 import { canonicalRule } from '../ruleset/nft/same.ts';
 import { chainsOf, type NftChain, type NftTable } from '../ruleset/nft/types.ts';
 import type { DecisionKind } from './decide.ts';
-import { broughtBy, explains, type NativeBootFile, standingBootFile } from './native-boot.ts';
+import { type BootEvidence, broughtBy, explains, NO_BOOT_FILES, standingBootFile } from './native-boot.ts';
 import { withLost, withObjectsOf } from './native-objects.ts';
 import type { NativeSummary } from './native-summary.ts';
 
@@ -24,7 +24,7 @@ export interface NativeSituation {
   /** The wish is the user's word, given by hand. */
   readonly byHand: boolean;
   /** Known boot files, read where `needsBootFiles` asked for them. */
-  readonly bootFiles?: readonly NativeBootFile[];
+  readonly boot?: BootEvidence;
 }
 
 export interface NativeDecision {
@@ -155,10 +155,11 @@ function decideLoad(situation: NativeSituation, keys: readonly string[]): Map<st
     return decided(concerned, 'wipe', wish, [`loader=${neighbour ?? 'on_load=restore'}`]);
   const wanted = concerned.flatMap((key) => placedIn(wish, key));
   const shared = countShared(wanted, brought);
-  const file = standingBootFile(situation.bootFiles ?? [], live);
+  const boot = situation.boot ?? NO_BOOT_FILES;
+  const file = standingBootFile(boot);
   const loader =
     heard.find((summary) => summary?.loader !== undefined)?.loader ??
-    (file !== undefined && explains(file, live, concerned) ? file.file : undefined);
+    (file !== undefined && explains(file, boot, concerned) ? file.file : undefined);
   const isKnown = loader !== undefined || shared * 2 >= wanted.length;
   const evidence = [`shared=${shared}/${wanted.length}`, ...(loader === undefined ? [] : [`loader=${loader}`])];
   return decided(concerned, isKnown ? 'load' : 'replaced', live, evidence, wish);
@@ -166,13 +167,13 @@ function decideLoad(situation: NativeSituation, keys: readonly string[]): Map<st
 
 /** Nobody was heard: what stands now, and did not before, is what a boot file brings. */
 function decideByResult(
-  { wish, live, burstOver, byHand, onLoad, bootFiles = [] }: NativeSituation,
+  { wish, live, burstOver, byHand, onLoad, boot = NO_BOOT_FILES }: NativeSituation,
   keys: readonly string[],
 ): Map<string, NativeDecision> {
-  const file = burstOver && !byHand ? standingBootFile(bootFiles, live) : undefined;
+  const file = burstOver && !byHand ? standingBootFile(boot) : undefined;
   if (file === undefined) return new Map();
   const differing = keys.filter((key) => !isSameTable(wish.get(key), live.get(key)));
-  const concerned = broughtBy(file, live, differing);
+  const concerned = broughtBy(file, differing, (key) => live.has(key));
   if (onLoad === 'restore') return decided(concerned, 'wipe', wish, ['loader=on_load=restore']);
   return decided(concerned, 'load', live, ['by=result', `loader=${file.file}`]);
 }

@@ -1,33 +1,34 @@
 // Files that others load at boot with `nft -f` (nftables.service): what stands is compared with them, where that is asked.
-// Does not: read them itself, since only nft knows what an include or a variable means.
+// Does not: follow an include to see whether it flushes; a file says `flush ruleset` itself, or is taken to flush nothing.
 
-import { loadByNft } from '../apply/nft-namespace.ts';
-import { classifyNative, userNativeOf } from '../classify/classify-native.ts';
 import type { Host } from '../host/host.ts';
-import type { NativeBootFile } from '../merge/native-boot.ts';
+import { type BootEvidence, type NativeBootFile, NO_BOOT_FILES } from '../merge/native-boot.ts';
+import { type CompiledRules, compiledRules } from '../observe/nft-compiled.ts';
+import { ownerOfNativeTable } from '../owners/index.ts';
 import { IPTABLES_KEYS } from '../ruleset/nft/iptables-tables.ts';
 import type { NativePart } from '../ruleset/nft/native-part.ts';
-import { type NftTable, tableKey } from '../ruleset/nft/types.ts';
-import { interfacesNeeded } from '../ruleset/nft/unloadable.ts';
+import { printNftTable } from '../ruleset/nft/print.ts';
 
 /** Debian, Arch, SUSE; RHEL, Fedora. */
-export const NATIVE_BOOT_FILES: readonly string[] = ['/etc/nftables.conf', '/etc/sysconfig/nftables.conf'];
+const NATIVE_BOOT_FILES: readonly string[] = ['/etc/nftables.conf', '/etc/sysconfig/nftables.conf'];
 
-/** The user's part of each boot file. One that is missing, or that nft refuses, is not there. Devices are those of `live`. */
-export async function readNativeBootFiles(
-  host: Pick<Host, 'exec' | 'files'>,
-  live: NativePart,
-): Promise<NativeBootFile[]> {
-  const devices = [...new Set([...live.values()].flatMap((table) => interfacesNeeded(table)))];
-  const found: NativeBootFile[] = [];
+/** The user's part of each boot file, and of what stands. A file that is missing, or that nft refuses, is not there. */
+export async function readBootEvidence(host: Pick<Host, 'exec' | 'files'>, live: NativePart): Promise<BootEvidence> {
+  const files: NativeBootFile[] = [];
   for (const file of NATIVE_BOOT_FILES) {
-    if ((await host.files.stat(file)) === undefined) continue;
-    const loaded = await loadByNft(host, file, devices);
-    if (loaded !== undefined) found.push({ file, tables: usersOf(loaded.tables), flushes: loaded.flushes });
+    const text = await host.files.read(file);
+    const rules = text === undefined ? undefined : await compiledRules(host, file);
+    if (text !== undefined && rules !== undefined)
+      files.push({ file, rules: usersOf(rules), flushes: /^\s*flush\s+ruleset\s*(?:;|#|$)/m.test(text) });
   }
-  return found;
+  if (files.length === 0) return NO_BOOT_FILES;
+  return { files, live: (await compiledRules(host, '-', madeAnew(live))) ?? new Map() };
 }
 
+/** In check mode: what stands is no obstacle then. */
+const madeAnew = (part: NativePart): string =>
+  [...part].map(([key, table]) => `delete table ${key}\n${printNftTable(table)}`).join('');
+
 /** What iptables keeps in nftables is read with iptables' own tools. */
-const usersOf = (tables: readonly NftTable[]): NativePart =>
-  userNativeOf(classifyNative(tables.filter((table) => !IPTABLES_KEYS.has(tableKey(table)))));
+const usersOf = (rules: CompiledRules): CompiledRules =>
+  new Map([...rules].filter(([key]) => !IPTABLES_KEYS.has(key) && ownerOfNativeTable(key) === undefined));

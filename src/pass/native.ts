@@ -6,7 +6,7 @@
 import { type ClassifiedNative, classifyNative, userNativeOf } from '../classify/classify-native.ts';
 import { decideNative, type NativeDecision, needsBootFiles, type NativeSituation } from '../merge/decide-native.ts';
 import type { Drift } from '../merge/drift.ts';
-import type { NativeBootFile } from '../merge/native-boot.ts';
+import { type BootEvidence, NO_BOOT_FILES } from '../merge/native-boot.ts';
 import { nativeDrift, unloadableDrift } from '../merge/native-drift.ts';
 import { readNative } from '../observe/native-read.ts';
 import { ownerOfNativeTable } from '../owners/index.ts';
@@ -16,7 +16,7 @@ import type { NativePart } from '../ruleset/nft/native-part.ts';
 import { printNftTable } from '../ruleset/nft/print.ts';
 import { USER } from '../ruleset/user-part.ts';
 import { libvirtNativeDrift } from './libvirt-native.ts';
-import { readNativeBootFiles } from './native-boot.ts';
+import { readBootEvidence } from './native-boot.ts';
 import { asOfNow, carryOut, type NativeStep } from './native-commit.ts';
 import type { PassContext, PassRequest } from './types.ts';
 
@@ -122,10 +122,10 @@ async function seeWithBootFiles(
   classified: ClassifiedNative,
   so: Pick<NativeEnding, 'done' | 'waiting'>,
 ): Promise<SeenNative> {
-  const seen = see(context, request, classified, so, []);
+  const seen = see(context, request, classified, so, NO_BOOT_FILES);
   if (!needsBootFiles(seen.situation, seen.decisions)) return seen;
-  const files = await readNativeBootFiles(context.host, seen.live);
-  return files.length === 0 ? seen : see(context, request, classified, so, files);
+  const boot = await readBootEvidence(context.host, seen.live);
+  return boot.files.length === 0 ? seen : see(context, request, classified, so, boot);
 }
 
 interface SeenNative {
@@ -141,7 +141,7 @@ function see(
   request: PassRequest,
   classified: ClassifiedNative,
   so: Pick<NativeEnding, 'done' | 'waiting'>,
-  bootFiles: readonly NativeBootFile[],
+  boot: BootEvidence,
 ): SeenNative {
   const live = userNativeOf(classified);
   // After a commit only what it left out waits; before it, what waits since the last pass has not been tried.
@@ -161,7 +161,7 @@ function see(
   });
   const { burstOver, native: summaries } = request;
   const byHand = request.authority === 'snapshot';
-  const situation = { ...settings, wish: new Map(standing), live, summaries, burstOver, byHand, bootFiles };
+  const situation = { ...settings, wish: new Map(standing), live, summaries, burstOver, byHand, boot };
   const decisions = decideNative(situation);
   const tried = decisions.map((decision) => {
     const mine = waiting.filter(({ key }) => key === decision.key);

@@ -83,6 +83,10 @@ it.each([false, '11'] as const)('is adopted, whoever it was that could not be re
   // No name of a boot file stands in the command line.
   await hypervisor.sh('cat /etc/nftables.conf | (exec 3<&0; setsid nft -f /dev/fd/3)');
   await expectAdopted('through a pipe');
+  // To ask nft is no change that anybody hears.
+  const said = hypervisor.sh('timeout 3 nft monitor || :');
+  await hypervisor.sh('sleep 1; nft -c --debug=netlink -f /etc/nftables.conf > /dev/null');
+  expect(await said).toBe('');
 });
 
 it('is adopted as the unit starts and reloads it, and a stop takes nothing away', async () => {

@@ -2,10 +2,12 @@
 
 import { describe, expect, it } from 'vitest';
 import { decideNative, type NativeSituation, needsBootFiles } from '../../src/merge/decide-native.ts';
+import type { RuleForms } from '../../src/merge/native-boot.ts';
 import { type NativeSummary, NO_NATIVE_CHANGE } from '../../src/merge/native-summary.ts';
-import { nativePart } from '../../src/ruleset/nft/native-part.ts';
+import { nativePart, rulesOf } from '../../src/ruleset/nft/native-part.ts';
 import { parseNft } from '../../src/ruleset/nft/parse.ts';
 import { printNftTable } from '../../src/ruleset/nft/print.ts';
+import { tableKey } from '../../src/ruleset/nft/types.ts';
 
 const chain = (name: string, rules: readonly string[], hook = name): string =>
   `\tchain ${name} {\n\t\ttype filter hook ${hook} priority filter; policy accept;\n${rules.map((rule) => `\t\t${rule}\n`).join('')}\t}\n`;
@@ -235,30 +237,39 @@ describe('by hand', () => {
 
 describe('a load that is known by its result', () => {
   const OTHER = table('inet filter', chain('input', ['tcp dport 2222 accept', 'udp dport 7 drop']));
-  const boot = (text: string, flushes = true): Pick<NativeSituation, 'bootFiles'> => ({
-    bootFiles: [{ file: '/etc/nftables.conf', tables: nativePart(parseNft(text).tables), flushes }],
+  const forms = (text: string): RuleForms =>
+    new Map(
+      parseNft(text)
+        .tables.filter((each) => rulesOf(each).length > 0)
+        .map((each) => [tableKey(each), JSON.stringify(rulesOf(each))]),
+    );
+  /** `stands`: what is live. */
+  const boot = (text: string, stands: string, flushes = true): Pick<NativeSituation, 'boot'> => ({
+    boot: { files: [{ file: '/etc/nftables.conf', rules: forms(text), flushes }], live: forms(stands) },
   });
   const loaded = heard({ 'inet filter': { replaced: true, byOther: true } });
 
   it('is adopted where what replaced the tables is a boot file, and no other', () => {
     expect(decide(FILTER, OTHER, loaded)).toEqual({ 'inet filter': 'replaced live' });
-    expect(decide(FILTER, OTHER, { ...loaded, ...boot(OTHER) })).toEqual({ 'inet filter': 'load live' });
-    expect(decide(FILTER, OTHER, { ...loaded, ...boot(OTHER + NAT) })).toEqual({ 'inet filter': 'replaced live' });
-    expect(decide(FILTER, OTHER, { ...loaded, ...boot('') })).toEqual({ 'inet filter': 'replaced live' });
+    expect(decide(FILTER, OTHER, { ...loaded, ...boot(OTHER, OTHER) })).toEqual({ 'inet filter': 'load live' });
+    expect(decide(FILTER, OTHER, { ...loaded, ...boot(OTHER + NAT, OTHER) })).toEqual({
+      'inet filter': 'replaced live',
+    });
+    expect(decide(FILTER, OTHER, { ...loaded, ...boot('', OTHER) })).toEqual({ 'inet filter': 'replaced live' });
     const more = OTHER.replace('drop', 'accept');
-    expect(decide(FILTER, more, { ...loaded, ...boot(OTHER) })).toEqual({ 'inet filter': 'replaced live' });
+    expect(decide(FILTER, more, { ...loaded, ...boot(OTHER, more) })).toEqual({ 'inet filter': 'replaced live' });
   });
 
   it('takes along what the file left out, but not a table that somebody else replaced', () => {
     const left = { wiped: true, leftOut: true, byOther: true };
     const both = heard({ 'inet filter': { replaced: true, byOther: true }, 'ip mynat': left });
-    expect(decide(FILTER + NAT, OTHER, { ...both, ...boot(OTHER) })).toEqual({
+    expect(decide(FILTER + NAT, OTHER, { ...both, ...boot(OTHER, OTHER) })).toEqual({
       'inet filter': 'load live',
       'ip mynat': 'load none',
     });
     const stands = heard({ 'inet filter': { replaced: true }, 'ip mynat': { replaced: true } });
     const nat = NAT.replace('80', '81');
-    expect(decide(FILTER + NAT, OTHER + nat, { ...stands, ...boot(OTHER) })).toEqual({
+    expect(decide(FILTER + NAT, OTHER + nat, { ...stands, ...boot(OTHER, OTHER + nat) })).toEqual({
       'inet filter': 'replaced live',
       'ip mynat': 'replaced live',
     });
@@ -272,17 +283,17 @@ describe('a load that is known by its result', () => {
 
   it('is adopted where nobody was heard', () => {
     expect(decide(FILTER, OTHER)).toEqual({ 'inet filter': 'pending live' });
-    expect(decide(FILTER, OTHER, boot(OTHER))).toEqual({ 'inet filter': 'load live' });
-    expect(decide(FILTER, OTHER, { ...boot(OTHER), onLoad: 'restore' })).toEqual({ 'inet filter': 'wipe wish' });
-    expect(decide(FILTER, OTHER, { ...boot(OTHER), burstOver: false })).toEqual({ 'inet filter': 'wait wish' });
-    expect(decide(FILTER, OTHER, { ...boot(OTHER), byHand: true })).toEqual({ 'inet filter': 'wipe wish' });
+    expect(decide(FILTER, OTHER, boot(OTHER, OTHER))).toEqual({ 'inet filter': 'load live' });
+    expect(decide(FILTER, OTHER, { ...boot(OTHER, OTHER), onLoad: 'restore' })).toEqual({ 'inet filter': 'wipe wish' });
+    expect(decide(FILTER, OTHER, { ...boot(OTHER, OTHER), burstOver: false })).toEqual({ 'inet filter': 'wait wish' });
+    expect(decide(FILTER, OTHER, { ...boot(OTHER, OTHER), byHand: true })).toEqual({ 'inet filter': 'wipe wish' });
   });
 
   it('takes a table along, unheard, only where the file flushes all; none where it brought nothing', () => {
-    expect(decide(FILTER + NAT, OTHER, boot(OTHER))).toMatchObject({ 'ip mynat': 'load none' });
-    expect(decide(FILTER + NAT, OTHER, boot(OTHER, false))).toMatchObject({ 'ip mynat': 'wipe wish' });
-    expect(decide(FILTER + NAT, FILTER, boot(FILTER))).toMatchObject({ 'ip mynat': 'wipe wish' });
-    expect(decide(FILTER, OTHER + NAT, boot(OTHER))).toEqual({
+    expect(decide(FILTER + NAT, OTHER, boot(OTHER, OTHER))).toMatchObject({ 'ip mynat': 'load none' });
+    expect(decide(FILTER + NAT, OTHER, boot(OTHER, OTHER, false))).toMatchObject({ 'ip mynat': 'wipe wish' });
+    expect(decide(FILTER + NAT, FILTER, boot(FILTER, FILTER))).toMatchObject({ 'ip mynat': 'wipe wish' });
+    expect(decide(FILTER, OTHER + NAT, boot(OTHER, OTHER + NAT))).toEqual({
       'inet filter': 'load live',
       'ip mynat': 'pending live',
     });
