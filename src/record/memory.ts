@@ -62,6 +62,9 @@ export interface Memory {
   waitingNative?: readonly WaitingNative[];
   /** What flushes and loads took from neighbours that are not put back by text; said until they have written again. */
   lost?: readonly LostRules[];
+  /** Neighbours' native tables at the last look, and those that flushes took: owner by `inet firewalld`. */
+  foreignTables?: Readonly<Record<string, string>>;
+  lostTables?: Readonly<Record<string, string>>;
   /** Snapshots that were taken after `snapshotId` and are damaged, newest first; the wish of the newest may still stand. */
   damaged?: readonly DamagedSnapshot[];
   /** The wish on disk is older than this one (full disk): the next pass writes it again. */
@@ -85,6 +88,8 @@ interface KnownDocument {
   readonly ip: string;
   readonly ip6: string;
   readonly lost?: readonly LostRules[];
+  readonly foreignTables?: Readonly<Record<string, string>>;
+  readonly lostTables?: Readonly<Record<string, string>>;
 }
 
 export interface MemoryFiles {
@@ -134,6 +139,8 @@ export function openMemory(host: Host, stateDir: string): MemoryFiles {
       ip: text('ip'),
       ip6: text('ip6'),
       lost: memory.lost ?? [],
+      foreignTables: memory.foreignTables ?? {},
+      lostTables: memory.lostTables ?? {},
     } satisfies KnownDocument);
   }
 
@@ -261,6 +268,8 @@ async function loadKnown(state: StateFiles, boot: string, memory: Memory, notes:
   }
   memory.known = parts;
   if (known.value.lost !== undefined && known.value.lost.length > 0) memory.lost = known.value.lost;
+  memory.foreignTables = known.value.foreignTables ?? {};
+  memory.lostTables = known.value.lostTables ?? {};
 }
 
 /** The user's part from text; a family that cannot be read is empty, with a note. */
@@ -289,5 +298,12 @@ function isWish(value: Fields): value is Fields & WishDocument {
 }
 
 function isKnown(value: Fields): value is Fields & KnownDocument {
-  return isText(value, 'bootId', 'ip', 'ip6') && (value['lost'] === undefined || Array.isArray(value['lost']));
+  const isTables = (tables: unknown): boolean =>
+    tables === undefined || (typeof tables === 'object' && tables !== null && !Array.isArray(tables));
+  return (
+    isText(value, 'bootId', 'ip', 'ip6') &&
+    (value['lost'] === undefined || Array.isArray(value['lost'])) &&
+    isTables(value['foreignTables']) &&
+    isTables(value['lostTables'])
+  );
 }
