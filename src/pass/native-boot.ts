@@ -19,7 +19,7 @@ export async function readBootEvidence(host: Pick<Host, 'exec' | 'files'>, live:
     const text = await host.files.read(file);
     const rules = text === undefined ? undefined : await compiledRules(host, file);
     if (text !== undefined && rules !== undefined)
-      files.push({ file, rules: usersOf(rules), flushes: /^\s*flush\s+ruleset\s*(?:;|#|$)/m.test(text) });
+      files.push({ file, rules: usersOf(rules, live), flushes: /^\s*flush\s+ruleset\s*(?:;|#|$)/m.test(text) });
   }
   if (files.length === 0) return NO_BOOT_FILES;
   return { files, live: (await compiledRules(host, '-', madeAnew(live))) ?? new Map() };
@@ -29,6 +29,8 @@ export async function readBootEvidence(host: Pick<Host, 'exec' | 'files'>, live:
 const madeAnew = (part: NativePart): string =>
   [...part].map(([key, table]) => `delete table ${key}\n${printNftTable(table)}`).join('');
 
-/** What iptables keeps in nftables is read with iptables' own tools. */
-const usersOf = (rules: CompiledRules): CompiledRules =>
-  new Map([...rules].filter(([key]) => !IPTABLES_KEYS.has(key) && ownerOfNativeTable(key) === undefined));
+/** What iptables keeps in nftables is read with iptables' own tools; a table of such a name counts where it stands as the user's. */
+const usersOf = (rules: CompiledRules, live: NativePart): CompiledRules =>
+  new Map(
+    [...rules].filter(([key]) => live.has(key) || (!IPTABLES_KEYS.has(key) && ownerOfNativeTable(key) === undefined)),
+  );
