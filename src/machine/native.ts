@@ -59,11 +59,11 @@ function takesNwfilters(change: NativeChange, author: Author): boolean {
   return isFiltered && (change.deletesTable || (isSeen && change.rulesDeleted + change.chainsDeleted.length > 0));
 }
 
-/** Tables of the user's or libvirt's, or mendwall's own deleted: of other neighbours' nothing is judged. */
+/** Tables of the user's or libvirt's, or a table deleted: of other neighbours' it is only remembered which there are. */
 export function concerns({ native }: Pick<Commit, 'native'>): boolean {
   return native.some(({ table, deletesTable }) => {
     const owner = ownerOfNativeTable(table);
-    return owner === undefined || owner === 'libvirt' || (owner === 'mendwall' && deletesTable);
+    return owner === undefined || owner === 'libvirt' || deletesTable;
   });
 }
 

@@ -2,8 +2,9 @@
 // Does not: write, or read (native.ts and saved.ts do).
 
 import { type ClassifiedNative, isLeftAlone, userNativeOf } from '../classify/classify-native.ts';
-import { decideNative, type NativeDecision } from '../merge/decide-native.ts';
+import { decideNative, type NativeDecision, type NativeSituation } from '../merge/decide-native.ts';
 import type { Drift } from '../merge/drift.ts';
+import { type BootEvidence, NO_BOOT_FILES } from '../merge/native-boot.ts';
 import { nativeDrift, unloadableDrift } from '../merge/native-drift.ts';
 import { isWhole, withoutHeld, withWaiting } from '../plan/native-plan.ts';
 import type { NftRefusal } from '../plan/nft-replace.ts';
@@ -22,20 +23,28 @@ export function narrowed(context: PassContext, keep: (key: string) => boolean): 
 }
 
 export interface SeenNative {
+  readonly situation: NativeSituation;
   readonly live: NativePart;
   readonly decisions: readonly NativeDecision[];
   /** With what waits in its place: what is tried. */
   readonly tried: readonly NativeDecision[];
 }
 
-/** `decide` says whose voice each difference is; `live` is the user's part of what stands. */
+/** How a look may differ from the usual one. */
+export interface Looking {
+  /** The user's part of what stands; default: of the native tables. */
+  readonly live?: NativePart;
+  /** Whose voice each difference is. */
+  readonly decide?: typeof decideNative;
+  readonly boot?: BootEvidence;
+}
+
 export function see(
   { memory, settings }: PassContext,
   request: PassRequest,
   classified: ClassifiedNative,
   so: Pick<NativeEnding, 'done' | 'waiting'>,
-  live: NativePart = userNativeOf(classified),
-  decide: typeof decideNative = decideNative,
+  { live = userNativeOf(classified), decide = decideNative, boot = NO_BOOT_FILES }: Looking = {},
 ): SeenNative {
   // After a commit only what it left out waits; before it, what waits since the last pass has not been tried.
   const waiting = [...so.waiting, ...(so.done.length > 0 ? [] : (memory.waitingNative ?? []))];
@@ -54,7 +63,8 @@ export function see(
   });
   const { burstOver, native: summaries } = request;
   const byHand = request.authority === 'snapshot';
-  const decisions = decide({ ...settings, wish: new Map(standing), live, summaries, burstOver, byHand });
+  const situation = { ...settings, wish: new Map(standing), live, summaries, burstOver, byHand, boot };
+  const decisions = decide(situation);
   const tried = decisions.map((decision) => {
     const mine = waiting.filter(({ key }) => key === decision.key);
     const next = decision.next === undefined ? undefined : withWaiting(decision.next, known.get(decision.key), mine);
@@ -62,7 +72,7 @@ export function see(
   });
   const whole = wanted.filter(([key]) => !decisions.some((decision) => decision.key === key));
   const again = whole.map(([key, next]): NativeDecision => ({ key, kind: 'kept', next, evidence: ['table=waits'] }));
-  return { live, decisions, tried: [...tried, ...again] };
+  return { situation, live, decisions, tried: [...tried, ...again] };
 }
 
 export function whatIsLeft(

@@ -4,8 +4,9 @@
 // remember (record.ts), or write any table that is not the user's.
 
 import { type ClassifiedNative, classifyNative } from '../classify/classify-native.ts';
-import type { NativeDecision } from '../merge/decide-native.ts';
+import { type NativeDecision, needsBootFiles } from '../merge/decide-native.ts';
 import type { Drift } from '../merge/drift.ts';
+import { NO_BOOT_FILES } from '../merge/native-boot.ts';
 import { nativeDrift } from '../merge/native-drift.ts';
 import { readNative } from '../observe/native-read.ts';
 import { ownerOfNativeTable } from '../owners/index.ts';
@@ -16,8 +17,9 @@ import { isIptablesName } from '../ruleset/nft/iptables-part.ts';
 import { printNftTable } from '../ruleset/nft/print.ts';
 import { isSavedKey } from '../ruleset/nft/saved.ts';
 import { libvirtNativeDrift } from './libvirt-native.ts';
+import { readBootEvidence } from './native-boot.ts';
 import { asOfNow, carryOut } from './native-commit.ts';
-import { narrowed, see, whatIsLeft } from './native-see.ts';
+import { narrowed, see, type SeenNative, whatIsLeft } from './native-see.ts';
 import { judgeNwfilter } from './nwfilter.ts';
 import type { PassContext, PassRequest } from './types.ts';
 
@@ -81,7 +83,7 @@ export async function walkNative(whole: PassContext, request: PassRequest): Prom
     const classified = classifyNative(read.tables, context.memory.wish.native);
     if (read.isWithoutNft !== true) ending = { ...ending, names: read.names };
     asked = asOfNow(asked);
-    const seen = see(context, asked, classified, ending);
+    const seen = await seeWithBootFiles(context, asked, classified, ending);
     // What was decided before somebody else's commit came between, and nothing was done for, is no decision.
     if (ending.done.length === 0) ending = { ...ending, decisions: seen.decisions };
     if (asked !== request) ending = { ...ending, overtaken: true };
@@ -122,6 +124,19 @@ const unreadable = (why: string): Partial<NativeEnding> => ({
   why,
   drift: [{ ...nativeDrift('unreadable', 'inet ', '', '', why), owner: 'unknown' }],
 });
+
+/** Boot files are looked at only where they may tell a load. */
+async function seeWithBootFiles(
+  context: PassContext,
+  request: PassRequest,
+  classified: ClassifiedNative,
+  so: Pick<NativeEnding, 'done' | 'waiting'>,
+): Promise<SeenNative> {
+  const seen = see(context, request, classified, so, { boot: NO_BOOT_FILES });
+  if (!needsBootFiles(seen.situation, seen.decisions)) return seen;
+  const boot = await readBootEvidence(context.host, seen.live);
+  return boot.files.length === 0 ? seen : see(context, request, classified, so, { boot });
+}
 
 /**
  * The edit as nft would take it, for the journal and for people: the table's new text behind what makes room for it. A table under a

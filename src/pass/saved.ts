@@ -93,7 +93,7 @@ async function oneRound(context: PassContext, state: Walk): Promise<NativeEnding
 }
 
 const judge = (context: PassContext, { asked, classified, ending }: Walk, live: NativePart): SeenNative =>
-  see(context, asked, classified, ending, live, decideSaved);
+  see(context, asked, classified, ending, { live, decide: decideSaved });
 
 const readsOnly = ({ memory }: PassContext, { mode, dryRun }: PassRequest): boolean =>
   mode === 'observe' || dryRun || memory.snapshotId === undefined;

@@ -65,6 +65,9 @@ export interface Memory {
   lost?: readonly LostRules[];
   /** By guest's NIC: what libvirt's nwfilter wrote into ebtables' table nat, as merge/nwfilter-losses.ts has it. */
   nicFilters?: Readonly<Record<string, readonly string[]>>;
+  /** Neighbours' native tables at the last look, and those that flushes took: owner by `inet firewalld`. */
+  foreignTables?: Readonly<Record<string, string>>;
+  lostTables?: Readonly<Record<string, string>>;
   /** Snapshots that were taken after `snapshotId` and are damaged, newest first; the wish of the newest may still stand. */
   damaged?: readonly DamagedSnapshot[];
   /** The wish on disk is older than this one (full disk): the next pass writes it again. */
@@ -92,6 +95,8 @@ interface KnownDocument {
   readonly ip6: string;
   readonly lost?: readonly LostRules[];
   readonly nicFilters?: Readonly<Record<string, readonly string[]>>;
+  readonly foreignTables?: Readonly<Record<string, string>>;
+  readonly lostTables?: Readonly<Record<string, string>>;
 }
 
 export interface MemoryFiles {
@@ -144,6 +149,8 @@ export function openMemory(host: Host, stateDir: string): MemoryFiles {
       ip6: text('ip6'),
       lost: memory.lost ?? [],
       nicFilters: memory.nicFilters ?? {},
+      foreignTables: memory.foreignTables ?? {},
+      lostTables: memory.lostTables ?? {},
     } satisfies KnownDocument);
   }
 
@@ -283,6 +290,8 @@ async function loadKnown(state: StateFiles, boot: string, memory: Memory, notes:
   const { nicFilters = {} } = known.value;
   if (Object.keys(nicFilters).length > 0) memory.nicFilters = nicFilters;
   if (known.value.lost !== undefined && known.value.lost.length > 0) memory.lost = known.value.lost;
+  memory.foreignTables = known.value.foreignTables ?? {};
+  memory.lostTables = known.value.lostTables ?? {};
 }
 
 /** The user's part from text; a family that cannot be read is empty, with a note. */
@@ -322,5 +331,12 @@ function isWish(value: Fields): value is Fields & WishDocument {
 }
 
 function isKnown(value: Fields): value is Fields & KnownDocument {
-  return isText(value, 'bootId', 'ip', 'ip6') && (value['lost'] === undefined || Array.isArray(value['lost']));
+  const isTables = (tables: unknown): boolean =>
+    tables === undefined || (typeof tables === 'object' && tables !== null && !Array.isArray(tables));
+  return (
+    isText(value, 'bootId', 'ip', 'ip6') &&
+    (value['lost'] === undefined || Array.isArray(value['lost'])) &&
+    isTables(value['foreignTables']) &&
+    isTables(value['lostTables'])
+  );
 }
