@@ -4,11 +4,11 @@ import { afterEach, describe, expect, it } from 'vitest';
 
 import { installUserRules, restartNetwork, restoreFile } from './actors.ts';
 import { expectLibvirtSound, expectSound, type Stage, wallNow } from './deed-check.ts';
-import { initGuard, mendwall, startGuard } from './guard-process.ts';
+import { initGuard, mendwall, startGuard, writeConfig } from './guard-process.ts';
 import { type Hypervisor, type HypervisorOptions, upHypervisor } from './host.ts';
 import { expectNeighbourDiscovery } from './neighbour-discovery.ts';
 import { ALL_TRAFFIC, portForwardIn, trafficWithin } from './probes.ts';
-import { upStage, writeConfig } from './scenario-suite.ts';
+import { upStage } from './scenario-suite.ts';
 import { usersOf } from './yardstick.ts';
 
 let running: Hypervisor[] = [];
