@@ -147,12 +147,17 @@ function libvirtFaults(now: Wall, networks: readonly Network[], backend: Backend
   const left = new Map(
     [...now.rules].filter(([place]) => isLibvirts(place)).map(([place, rules]) => [place, [...rules]]),
   );
+  const expected = networks.map((network) => ({ network, rules: expectedOf(network, backend) }));
   for (const family of FAMILIES) {
-    const jumps = left.get(`${family} libvirt_network forward`);
-    if (jumps !== undefined && jumps.splice(0).join() !== NATIVE_JUMPS.join())
-      faults.push(`${family}: libvirt's jumps`);
+    const forward = `${family} libvirt_network forward`;
+    const isNeeded = expected.some(({ rules }) =>
+      rules.some(({ place }) => place.startsWith(`${family} libvirt_network`)),
+    );
+    if (!isNeeded && !left.has(forward)) continue;
+    const jumps = left.get(forward)?.splice(0) ?? [];
+    if (jumps.join() !== NATIVE_JUMPS.join()) faults.push(`the jumps of ${forward} are ${jumps.join(', ')}`);
   }
-  for (const network of networks) faults.push(...networkFaults(network, expectedOf(network, backend), left));
+  for (const { network, rules } of expected) faults.push(...networkFaults(network, rules, left));
   for (const [place, rules] of left) for (const rule of rules) faults.push(`one too many in ${place}: ${rule}`);
   return faults;
 }
