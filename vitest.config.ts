@@ -11,7 +11,8 @@ const LAB = {
 
 // What needs no root and no other program is `unit`. What drives real programs in namespaces is the lab, and has two projects:
 //   lab        several files at once: each host has its own namespaces, and most of the time is waiting.
-//   lab-alone  *.alone.lab.ts, one after another when all else is done: they judge milliseconds, or look at the whole machine.
+//   lab-alone  *.alone.lab.ts, one after another when all else is done: they judge milliseconds or rates, must see a process
+//              that lives for milliseconds, flood, or look at the whole machine.
 // One after the other (groupOrder), so that none slows another down.
 export default defineConfig({
   test: {
