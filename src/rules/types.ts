@@ -56,6 +56,8 @@ export interface RuleSource {
   readonly file: string;
   readonly kind: RuleKind;
   readonly template: boolean;
+  /** As it stands in the file. */
+  readonly written: string;
   /** As it is used: of a template what it gave. */
   readonly text: string;
   /** For each line of `text` the line of the file it came from. */
@@ -84,6 +86,22 @@ export function finding(code: string, place: Place, message: string): Finding {
 /** `rules.d/10-base.v4:3:12: unknown-target: ...` */
 export function printFinding({ file, line, column, code, message }: Finding): string {
   return `${line === 0 ? file : `${file}:${line}:${column}`}: ${code}: ${message}`;
+}
+
+/** Where a word of line `line` (1-based) of a source's text is written. The column is 1 when the word is not there as such. */
+export function placeOf({ file, written, lines }: RuleSource, line: number, word?: string): Place {
+  const own = lines[line - 1] ?? 1;
+  const at = word === undefined || word === '' ? -1 : columnOfWord(written.split('\n')[own - 1] ?? '', word);
+  return { file, line: own, column: at === -1 ? 1 : at + 1 };
+}
+
+/** `22` in `--dport 22 -s 10.0.0.22`: a word of its own first, else anywhere. */
+function columnOfWord(text: string, word: string): number {
+  for (let at = text.indexOf(word); at !== -1; at = text.indexOf(word, at + 1)) {
+    const around = (text[at - 1] ?? ' ') + (text[at + word.length] ?? ' ');
+    if (/^[\s"',{}!][\s"',{};]$/.test(around)) return at; // ` 22 `, `"eth0"`, `{22,`
+  }
+  return text.indexOf(word);
 }
 
 export const inOrder = (a: Finding, b: Finding): number =>
