@@ -6,6 +6,7 @@
 import { parseOwner } from './config/owners.ts';
 import { accepts, expected, type Option, OPTIONS, type Value } from './config/options.ts';
 import type { Files } from './host/host.ts';
+import { overlay, parseVars, type RuleVars, type VarValue } from './config/vars.ts';
 import { didYouMean } from './nearest.ts';
 import type { Neighbour } from './owners/types.ts';
 import type { Mode } from './pass/types.ts';
@@ -55,6 +56,8 @@ export interface Config {
   readonly spool: string;
   /** Programs that `[[owners]]` describes, in the order of the files. */
   readonly owners: readonly Neighbour[];
+  /** What templates of rule files may use: `[vars]`. */
+  readonly vars: RuleVars;
 }
 
 export type ConfigRead =
@@ -75,6 +78,7 @@ type ConfigFiles = Pick<Files, 'read' | 'list' | 'stat' | 'readLink'>;
 export async function readConfig(files: ConfigFiles, request: ConfigRequest): Promise<ConfigRead> {
   const problems: ConfigProblem[] = [];
   const owners: Neighbour[] = [];
+  let vars: RuleVars = { values: {}, files: [] };
   const settings = new Map<string, Setting>(
     OPTIONS.map((option) => [option.key, { key: option.key, value: option.initial, from: 'default' }]),
   );
@@ -86,6 +90,7 @@ export async function readConfig(files: ConfigFiles, request: ConfigRequest): Pr
     );
     problems.push(...found.problems);
     owners.push(...found.owners);
+    vars = overlay(vars, found.vars);
     for (const setting of found.settings) settings.set(setting.key, setting);
     if (!found.exists && request.explicit && path === request.path) {
       problems.push({
@@ -99,9 +104,10 @@ export async function readConfig(files: ConfigFiles, request: ConfigRequest): Pr
   }
   for (const setting of request.overrides) settings.set(setting.key, setting);
   if (settings.get('paths.spool')?.from === 'default') followRun(settings);
+  if (settings.get('paths.rules')?.from === 'default') followConfig(settings, request.path);
   return problems.length > 0
     ? { kind: 'problems', problems }
-    : { kind: 'config', config: { ...configOf(settings), owners }, settings: [...settings.values()] };
+    : { kind: 'config', config: { ...configOf(settings), owners, vars }, settings: [...settings.values()] };
 }
 
 /** The spool lies in the run folder unless it is set by itself. */
@@ -109,6 +115,13 @@ function followRun(settings: Map<string, Setting>): void {
   const run = settings.get('paths.run');
   if (run !== undefined && run.from !== 'default')
     settings.set('paths.spool', { key: 'paths.spool', value: `${String(run.value)}/spool`, from: run.from });
+}
+
+/** rules.d lies beside the configuration unless it is set by itself. */
+function followConfig(settings: Map<string, Setting>, path: string): void {
+  if (path === DEFAULT_CONFIG_PATH) return;
+  const value = `${path.slice(0, path.lastIndexOf('/') + 1)}rules.d`;
+  settings.set('paths.rules', { key: 'paths.rules', value, from: path });
 }
 
 async function configFiles(files: ConfigFiles, path: string): Promise<string[]> {
@@ -122,13 +135,16 @@ interface FileSettings {
   readonly settings: readonly Setting[];
   readonly problems: readonly ConfigProblem[];
   readonly owners: readonly Neighbour[];
+  readonly vars: RuleVars;
 }
+
+const NO_VARS: RuleVars = { values: {}, files: [] };
 
 async function readOne(files: ConfigFiles, path: string, taken: readonly string[]): Promise<FileSettings> {
   const text = await files.read(path);
-  if (text === undefined) return { exists: false, settings: [], problems: [], owners: [] };
+  if (text === undefined) return { exists: false, settings: [], problems: [], owners: [], vars: NO_VARS };
   const writable = await writableByOthers(files, path);
-  if (writable !== undefined) return { exists: true, settings: [], problems: [writable], owners: [] };
+  if (writable !== undefined) return { exists: true, settings: [], problems: [writable], owners: [], vars: NO_VARS };
   const parsed = await parseToml(path, text, taken);
   return { exists: true, ...parsed };
 }
@@ -154,7 +170,8 @@ async function writableByOthers(files: ConfigFiles, path: string): Promise<Confi
 }
 
 async function parseToml(file: string, text: string, taken: readonly string[]): Promise<Omit<FileSettings, 'exists'>> {
-  if (!/^[^#\n]*\S/m.test(text.replace(/^\s*#.*$/gm, ''))) return { settings: [], problems: [], owners: [] };
+  if (!/^[^#\n]*\S/m.test(text.replace(/^\s*#.*$/gm, '')))
+    return { settings: [], problems: [], owners: [], vars: NO_VARS };
   const { parse, TomlError } = await import('smol-toml');
   try {
     return checkTable(file, text, parse(text), taken);
@@ -164,6 +181,7 @@ async function parseToml(file: string, text: string, taken: readonly string[]): 
     return {
       settings: [],
       owners: [],
+      vars: NO_VARS,
       problems: [{ code: 'config-syntax', file, line: error.line, column: error.column, message }],
     };
   }
@@ -172,10 +190,19 @@ async function parseToml(file: string, text: string, taken: readonly string[]): 
 function checkTable(
   file: string,
   text: string,
-  { owners: described, ...table }: Readonly<Record<string, unknown>>,
+  { owners: described, vars: variables, ...table }: Readonly<Record<string, unknown>>,
   taken: readonly string[],
 ): Omit<FileSettings, 'exists'> {
   const { owners, settings, problems } = checkOwners(file, text, described, taken);
+  const vars = parseVars(variables, file);
+  for (const { name, message } of vars.problems) {
+    const place = placeOf(text, `vars.${name}`);
+    problems.push({ code: 'config-bad-value', file, ...place, message: `key "vars.${name}": ${message}` });
+  }
+  for (const [name, value] of Object.entries(vars.values))
+    settings.push({ key: `vars.${name}`, value: shown(value), from: `${file}:${placeOf(text, `vars.${name}`).line}` });
+  for (const { name, path } of vars.files)
+    settings.push({ key: `vars.${name}`, value: path, from: `${file}:${placeOf(text, `vars.${name}`).line}` });
   for (const [key, value] of flatten(table)) {
     const place = placeOf(text, key);
     const option = OPTIONS.find((each) => each.key === key);
@@ -184,8 +211,10 @@ function checkTable(
       problems.push({ code: 'config-bad-value', file, ...place, message: badValue(option, value) });
     else settings.push({ key, value, from: `${file}:${place.line}` });
   }
-  return { settings, problems, owners };
+  return { settings, problems, owners, vars };
 }
+
+const shown = (value: VarValue): string => (typeof value === 'string' ? value : JSON.stringify(value));
 
 interface Checked {
   readonly owners: Neighbour[];
@@ -264,7 +293,7 @@ export function placeOf(text: string, key: string): { readonly line: number; rea
   return { line: 1, column: 1 };
 }
 
-function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners'> {
+function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners' | 'vars'> {
   // The table of options has checked each value; here it only gets its type back.
   const get = <T extends Value>(key: string): T => settings.get(key)?.value as T;
   return {

@@ -97,7 +97,7 @@ function addCommand(statements: Statement[], found: Finding[], { source, table, 
   const body = line.source.replace(/^\[\d+:\d+\]\s*/, ''); // [12:345] -I INPUT -j DROP
   const lexed = lex(body);
   const [command, chain, third] = lexed.kind === 'tokens' ? lexed.tokens : [];
-  const place = placeOf(source, number, command?.text);
+  const place = placeOf(source, number);
   const name = chain?.text ?? '';
   const rest = (from: number | undefined): string =>
     `-A ${name}${from === undefined ? '' : ` ${body.slice(from).trimEnd()}`}`;

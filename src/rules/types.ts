@@ -88,11 +88,18 @@ export function printFinding({ file, line, column, code, message }: Finding): st
   return `${line === 0 ? file : `${file}:${line}:${column}`}: ${code}: ${message}`;
 }
 
-/** Where a word of line `line` (1-based) of a source's text is written. The column is 1 when the word is not there as such. */
+/** Where line `line` (1-based) of a source's text is written. */
 export function placeOf({ file, written, lines }: RuleSource, line: number, word?: string): Place {
   const own = lines[line - 1] ?? 1;
-  const at = word === undefined || word === '' ? -1 : columnOfWord(written.split('\n')[own - 1] ?? '', word);
-  return { file, line: own, column: at === -1 ? 1 : at + 1 };
+  const place = { file, line: own, column: 1 };
+  return word === undefined ? place : placeIn(written.split('\n')[own - 1] ?? '', place, word);
+}
+
+/** The place of a word in the line that `place` names; the line's begin when the word is not written there as such. */
+export function placeIn(line: string, place: Place, word: string | undefined): Place {
+  const at = word === undefined || word === '' ? -1 : columnOfWord(line, word);
+  const { file, line: number } = place;
+  return { file, line: number, column: at === -1 ? place.column : at + 1 };
 }
 
 /** `22` in `--dport 22 -s 10.0.0.22`: a word of its own first, else anywhere. */
