@@ -25,6 +25,8 @@ type Known = readonly unknown[] | undefined;
 
 interface Scope {
   readonly names: Map<string, Known>;
+  /** What a message offers. */
+  readonly variables: readonly string[];
   readonly library: Library;
   readonly problems: TemplateProblem[];
 }
@@ -40,7 +42,7 @@ export function checkTemplate(
   const names = new Map<string, Known>(Object.entries(variables).map(([name, value]) => [name, [value]]));
   for (const name of [...Object.keys(library.globals), ...GIVEN]) if (!names.has(name)) names.set(name, undefined);
   for (const name of assigned(tree)) names.set(name, undefined);
-  const scope: Scope = { names, library, problems: [] };
+  const scope: Scope = { names, variables: Object.keys(variables), library, problems: [] };
   visit(scope, tree);
   return scope.problems;
 }
@@ -184,7 +186,7 @@ function valuesOf(scope: Scope, node: Node): Known {
 function valuesOfName(scope: Scope, node: Node): Known {
   const name = String(node['value']);
   if (scope.names.has(name)) return scope.names.get(name);
-  report(scope, node, 'template-undefined', `there is no variable ${name}`, name, [...scope.names.keys()]);
+  report(scope, node, 'template-undefined', `there is no variable ${name}`, name, scope.variables);
   return undefined;
 }
 

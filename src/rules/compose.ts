@@ -26,6 +26,8 @@ export type ComposedTables = ReadonlyMap<string, ReadonlyMap<string, ComposedCha
 
 export interface Composed {
   readonly tables: ComposedTables;
+  /** Where each table is opened first. */
+  readonly heads: ReadonlyMap<string, Place>;
   readonly problems: readonly Finding[];
 }
 
@@ -41,14 +43,22 @@ export const BUILTIN: Readonly<Record<string, readonly string[]>> = {
 export const isBuiltinIn = (table: string, chain: string): boolean => BUILTIN[table]?.includes(chain) === true;
 
 interface Work {
+  readonly heads: Map<string, Place>;
   readonly tables: Map<string, Map<string, ComposedChain>>;
   readonly problems: Finding[];
 }
 
 export function compose(fragments: readonly Fragment[]): Composed {
-  const work: Work = { tables: new Map(), problems: fragments.flatMap(({ problems }) => [...problems]) };
+  const work: Work = {
+    heads: new Map(),
+    tables: new Map(),
+    problems: fragments.flatMap(({ problems }) => [...problems]),
+  };
   const all = fragments.flatMap(({ statements }) => withSlotChains(statements));
-  for (const { table } of all) if (!work.tables.has(table)) work.tables.set(table, new Map());
+  for (const { table, place } of all) {
+    if (!work.tables.has(table)) work.tables.set(table, new Map());
+    if (!work.heads.has(table)) work.heads.set(table, place);
+  }
   for (const statement of all) if (statement.kind === 'chain') declare(work, statement);
   for (const statement of all) if (statement.kind === 'rule' || statement.kind === 'slot') add(work, statement);
   return work;
@@ -136,7 +146,7 @@ export interface ComposedLine {
 }
 
 /** One text in restore form, and what each line stands for. */
-export function composedText(tables: ComposedTables): {
+export function composedText({ tables, heads }: Pick<Composed, 'tables' | 'heads'>): {
   readonly text: string;
   readonly lines: readonly (ComposedLine | undefined)[];
 } {
@@ -147,8 +157,8 @@ export function composedText(tables: ComposedTables): {
     lines.push(line);
   };
   for (const [table, chains] of tables) {
-    const [first] = chains.values();
-    say(`*${table}`, first && { place: first.place, table, chain: '', rule: undefined });
+    const head = heads.get(table);
+    say(`*${table}`, head && { place: head, table, chain: '', rule: undefined });
     for (const { name, policy, place } of chains.values())
       say(`:${name} ${policyText(table, name, policy)} [0:0]`, { place, table, chain: name, rule: undefined });
     for (const { name, entries } of chains.values())

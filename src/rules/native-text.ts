@@ -37,11 +37,14 @@ export function joined(sources: readonly RuleSource[]): JoinedText {
 
 const NAMED = /\b(?:iif|oif|device|devices)\s+(?:!=\s*|==\s*|=\s*)?(\{[^}]*\}|"[^"]+"|[\w.:-]+)/g; // iif { "eth0", eth1 }
 
+export interface Device {
+  readonly name: string;
+  /** 1-based, of the joined text. */
+  readonly line: number;
+}
+
 /** Devices that must exist when nft loads the text: those it names so, and words that are a device of this host. */
-export function devicesNamed(
-  text: string,
-  interfaces: readonly string[],
-): readonly { readonly name: string; readonly line: number }[] {
+export function devicesNamed(text: string, interfaces: readonly string[]): readonly Device[] {
   const bare = text.replace(/#.*$/gm, '');
   const found = new Map<string, number>();
   const lineAt = (index: number): number => bare.slice(0, index).split('\n').length;

@@ -41,6 +41,8 @@ export function settle(
       problems.push(refused(line.problem, composed, point));
       continue;
     }
+    // Of a table that cannot be loaded its head is told.
+    if (line.kind === 'unchecked' && /^table \S+ cannot be loaded here$/.test(line.why)) continue;
     if (line.kind === 'unchecked') {
       const found = unsettled(line.why, composed, chains, point);
       (found.isProblem ? problems : warnings).push(found.finding);

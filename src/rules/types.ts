@@ -28,7 +28,6 @@ export const RULE_WARNING_CODES = [
   'never-matches',
   'missing-set',
   'missing-interface',
-  'missing-chain',
   'host-name',
   'locks-out',
   'flush-ruleset',

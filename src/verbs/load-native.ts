@@ -2,7 +2,7 @@
 // Guarantee: touches no live table. The files are one text, in their order, as `nft -f` would read them: a `define` holds for
 // those after it. Does not: keep comments and defines in the result (a listing has none).
 
-import { loadNftInNamespace, type NftComplaint } from '../apply/nft-namespace.ts';
+import { loadNftInNamespace, type NftComplaint, type NftLoaded } from '../apply/nft-namespace.ts';
 import { classifyNative, userNativeOf } from '../classify/classify-native.ts';
 import type { Host } from '../host/host.ts';
 import { IPTABLES_KEYS } from '../ruleset/nft/iptables-tables.ts';
@@ -10,7 +10,15 @@ import { EMPTY_NATIVE, type NativePart, rulesOf } from '../ruleset/nft/native-pa
 import { parseNft } from '../ruleset/nft/parse.ts';
 import { type NftTable, tableKey } from '../ruleset/nft/types.ts';
 import { USER } from '../ruleset/user-part.ts';
-import { devicesNamed, flushes, joined, type JoinedText, linesByText, placeOfTable } from '../rules/native-text.ts';
+import {
+  type Device,
+  devicesNamed,
+  flushes,
+  joined,
+  type JoinedText,
+  linesByText,
+  placeOfTable,
+} from '../rules/native-text.ts';
 import { finding, type Finding, type LeftOutRule, type PlacedRule, type RuleSource } from '../rules/types.ts';
 
 export interface NativeHalf {
@@ -33,22 +41,14 @@ export async function loadNative(
   const [first] = own;
   if (first === undefined) return EMPTY;
   const text = joined(own);
-  const devices = devicesNamed(text.text, interfaces);
+  const { loaded, devices } = await loadWithDevices(host, text, devicesNamed(text.text, interfaces));
   const missing = devices
     .filter(({ name }) => !interfaces.includes(name))
     .map(({ name, line }) => {
-      return finding(
-        'missing-interface',
-        text.place(line, name),
-        `there is no interface ${name} here now; nft refuses the table without it`,
-      );
+      const said = `there is no interface ${name} here now; nft refuses the table without it`;
+      return finding('missing-interface', text.place(line, name), said);
     });
   const warnings = [...flushes(own), ...missing];
-  const loaded = await loadNftInNamespace(
-    host,
-    text.text,
-    devices.map(({ name }) => name),
-  );
   switch (loaded.kind) {
     case 'unavailable': {
       const place = { file: first.file, line: 0, column: 0 };
@@ -63,6 +63,34 @@ export async function loadNative(
     case 'listed':
       return { ...listed(loaded.text, own), warnings, judged: true };
   }
+}
+
+/** Loads until nft names no further device that is not there: one behind a `define` is found only so. */
+async function loadWithDevices(
+  host: Host,
+  text: JoinedText,
+  named: readonly Device[],
+): Promise<{ readonly loaded: NftLoaded; readonly devices: readonly Device[] }> {
+  const devices = [...named];
+  for (;;) {
+    const names = devices.map(({ name }) => name);
+    const loaded = await loadNftInNamespace(host, text.text, names);
+    const more = loaded.kind === 'refused' ? missingDevices(loaded.complaints, text.text) : [];
+    const news = more.filter(({ name }) => !names.includes(name));
+    if (news.length === 0) return { loaded, devices };
+    devices.push(...news);
+  }
+}
+
+/** `/dev/stdin:1:14-17: Error: Interface does not exist`: the word that stands there. */
+function missingDevices(complaints: readonly NftComplaint[], text: string): Device[] {
+  const lines = text.split('\n');
+  return complaints.flatMap(({ file, line, column, message }) => {
+    const name = /^"?([\w.:+-]{1,15})/.exec(lines[line - 1]?.slice(column - 1) ?? '')?.[1]; // "eth7"
+    return file === '/dev/stdin' && message === 'Interface does not exist' && name !== undefined
+      ? [{ name, line }]
+      : [];
+  });
 }
 
 function problemOf({ file, line, column, message }: NftComplaint, text: JoinedText): Finding {

@@ -126,7 +126,7 @@ async function loadFamily(
   const own = sources.filter(({ kind }) => kind === family);
   const composed = compose(own.map((source) => readFragment(source, family)));
   const { judged, why } = await judge(host, family, composed);
-  const { lines } = composedText(composed.tables);
+  const { lines } = composedText(composed);
   const chains = [...composed.tables.values()].flatMap((table) => [...table.keys()]);
   const settled = settle(judged, lines, chains, pointerTo(own));
   const [first] = own;
@@ -146,10 +146,10 @@ async function loadFamily(
 async function judge(
   host: Host,
   family: Family,
-  { tables }: Composed,
+  composed: Composed,
 ): Promise<{ readonly judged: readonly JudgedLine[]; readonly why: string | undefined }> {
-  if (tables.size === 0) return { judged: [], why: undefined };
-  const { text, lines } = composedText(tables);
+  if (composed.tables.size === 0) return { judged: [], why: undefined };
+  const { text, lines } = composedText(composed);
   const { engine } = (await createEngineReader(host).read())[family];
   const canonical = await canonicalise(host, engine === 'legacy' ? 'legacy' : 'nft', family, text);
   if (canonical.kind === 'read') return { judged: canonical.lines, why: undefined };
