@@ -2,7 +2,7 @@
 // Guarantees: a rule goes below those of its chain that were there before it (`-I` above); a policy is said once, or said
 // alike; a chain without a declaration is found here, whichever file should have declared it.
 
-import { ownerOfChain } from '../owners/index.ts';
+import { isLeftToUser, ownerOfChain, OWNERS } from '../owners/index.ts';
 import { didYouMean } from '../nearest.ts';
 import { targetOf } from '../ruleset/iptables/lex.ts';
 import type { Fragment, Statement } from './fragment.ts';
@@ -94,8 +94,10 @@ function declare(
   found.place = place;
 }
 
+/** A neighbour's by its name, or made by one for the user's rules (DOCKER-USER). */
 const isForeign = (table: string, chain: string): boolean =>
-  !isBuiltinIn(table, chain) && ownerOfChain(chain) !== undefined;
+  !isBuiltinIn(table, chain) &&
+  (ownerOfChain(chain) !== undefined || OWNERS.some(({ id }) => isLeftToUser(id, chain)));
 
 function add(work: Work, statement: Extract<Statement, { kind: 'rule' | 'slot' }>): void {
   const { table, chain = '', place } = statement;
