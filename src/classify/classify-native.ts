@@ -1,18 +1,26 @@
 // Whose each native nft table is, and whose chains stand in the user's. Pure.
 // A table is an owner's by its name, else the user's. In a user's table a chain of a neighbour's name is that neighbour's
 // (miniupnpd keeps its chains in `inet filter`): its rules come and go as the neighbour wants, only the empty chain belongs
-// to the user's part, since a jump of the user's leads there.
+// to the user's part, since a jump of the user's leads there. Of a table under a name of iptables' (`ip nat`) only what is native in
+// it is meant, whatever iptables keeps beside it.
 
 import { ownerOfChain, ownerOfNativeTable } from '../owners/index.ts';
 import { isMarked, isSentinel } from '../owners/mendwall.ts';
-import { mapObjects, type NativePart, withoutDynamicElements, withoutHandles } from '../ruleset/nft/native-part.ts';
+import { isIptablesName, type SplitTable, splitTable } from '../ruleset/nft/iptables-part.ts';
+import {
+  EMPTY_NATIVE,
+  mapObjects,
+  type NativePart,
+  withoutDynamicElements,
+  withoutHandles,
+} from '../ruleset/nft/native-part.ts';
 import { chainsOf, type NftChain, type NftObject, type NftTable, tableKey } from '../ruleset/nft/types.ts';
 import { type Unloadable, unloadableIn } from '../ruleset/nft/unloadable.ts';
 import { type OwnerId, USER } from '../ruleset/user-part.ts';
 
 export interface ClassifiedNativeTable {
   readonly key: string;
-  /** As listed. */
+  /** As listed; under a name of iptables' without iptables' chains. */
   readonly table: NftTable;
   readonly owner: OwnerId;
   readonly evidence: string;
@@ -25,12 +33,15 @@ export interface ClassifiedNativeTable {
 /** By `FAMILY NAME`, in listed order. */
 export type ClassifiedNative = ReadonlyMap<string, ClassifiedNativeTable>;
 
-export function classifyNative(tables: readonly NftTable[]): ClassifiedNative {
-  return new Map(tables.map((table) => [tableKey(table), classifyTable(table)]));
+/** `known`: the user's part as it was before. */
+export function classifyNative(tables: readonly NftTable[], known: NativePart = EMPTY_NATIVE): ClassifiedNative {
+  return new Map(tables.map((table) => [tableKey(table), classifyTable(table, known.get(tableKey(table)))]));
 }
 
-function classifyTable(table: NftTable): ClassifiedNativeTable {
-  const key = tableKey(table);
+function classifyTable(listed: NftTable, known: NftTable | undefined): ClassifiedNativeTable {
+  const key = tableKey(listed);
+  const split = isIptablesName(key) ? splitTable(listed, known) : undefined;
+  const table = split === undefined ? listed : (split.native ?? mapObjects(listed, () => undefined));
   const owner = ownerOfNativeTable(key) ?? USER;
   const isUsers = owner === USER;
   return {
@@ -39,8 +50,13 @@ function classifyTable(table: NftTable): ClassifiedNativeTable {
     owner,
     evidence: isUsers ? 'no neighbour claims the table' : `table ${key}`,
     strangers: isUsers ? strangersIn(table) : new Map(),
-    unloadable: isUsers ? unloadableIn(table) : [],
+    unloadable: isUsers ? [...unloadableIn(table), ...sharedIn(split)] : [],
   };
+}
+
+/** A chain that both lead to can be replaced by neither. */
+function sharedIn(split: SplitTable | undefined): Unloadable[] {
+  return split?.shared === undefined ? [] : [{ reason: 'shared', line: 1, text: split.shared.text }];
 }
 
 function strangersIn(table: NftTable): Map<string, OwnerId> {

@@ -1,13 +1,16 @@
 // What one commit says about the native tables of the user's, added to what the burst said before. Pure.
 // Guarantees: a table that was made again is not left out; the last deletion tells whether it was named. What nobody's name is
 // on is the user's; tables of neighbours by name never come here.
+// A table under a name of iptables' (`ip nat`) may hold native chains: what is heard of it counts for both engines, and a load only
+// where its author and chains are none of iptables'.
 // Does not: know how many rules a table holds, so a table of one rule that is flushed and filled without naming its chains
 // again looks like an edit.
 
-import type { Author, Commit, NativeChange } from '../events/types.ts';
+import type { Author, Commit, NativeChange, TableChange } from '../events/types.ts';
 import { type NativeSummary, NO_NATIVE_CHANGE } from '../merge/native-summary.ts';
 import { loaderOf, neighbourOf } from '../observe/author-kind.ts';
-import { ownerOfNativeTable } from '../owners/index.ts';
+import { isNeighbourChain, ownerOfNativeTable } from '../owners/index.ts';
+import { SENTINEL } from '../owners/mendwall.ts';
 
 export type NativeSummaries = ReadonlyMap<string, NativeSummary>;
 
@@ -34,7 +37,10 @@ const isLibvirtsLoss = ({ table, deletesTable }: NativeChange): boolean =>
 
 /** The summaries with one more commit. */
 export function addNative(before: NativeSummaries, commit: Commit): NativeSummaries {
-  const changes = usersNative(commit);
+  const changes = [...usersNative(commit), ...nativeUnderNames(commit)];
+  if (changes.length === 0 && commit.changes.length === 0) return before;
+  const taken = takenByIptables(commit);
+  if (taken.length > 0) return addTaken(before, taken, commit.author);
   if (changes.length === 0) return before;
   const next = new Map(before);
   const takes = changes.some(({ deletesTable, addsTable }) => deletesTable && !addsTable);
@@ -48,6 +54,56 @@ export function addNative(before: NativeSummaries, commit: Commit): NativeSummar
   // What a flush took and the load after it did not bring, in the same commit or later in the same script.
   for (const [table, summary] of next)
     if (summary.wiped && !made.has(table)) next.set(table, { ...summary, leftOut: true });
+  return next;
+}
+
+/** iptables, ip6tables-restore, xtables-nft-multi */
+const isByIptables = ({ comm }: Author): boolean => /^(?:ip6?tables|xtables)/.test(comm);
+
+const chainsOf = ({ ruleChains, chainsAdded, chainsDeleted }: TableChange): string[] => [
+  ...new Set([...ruleChains, ...chainsAdded, ...chainsDeleted]),
+];
+
+/** Chains in which iptables and neighbours write are no native ones. */
+const isNatives = (chain: string): boolean => !BUILTIN.test(chain) && !isNeighbourChain(chain) && !SENTINEL.test(chain);
+const BUILTIN = /^(?:INPUT|OUTPUT|FORWARD|PREROUTING|POSTROUTING)$/;
+
+/** What nft did to tables under names of iptables', where a chain of it may be native. */
+function nativeUnderNames({ changes, author }: Commit): NativeChange[] {
+  if (isByIptables(author)) return [];
+  return changes
+    .filter((change) => change.deletesTable || chainsOf(change).some(isNatives))
+    .map((change) => ({ ...change, table: `${change.family} ${change.table}`, objectsChanged: 0, elementsChanged: 0 }));
+}
+
+/** Tables in which iptables' own programs took something that may be native: `iptables -F`, a whole load. They never mean it. */
+function takenByIptables({ changes, author }: Commit): TableChange[] {
+  if (!isByIptables(author)) return [];
+  return changes.filter(
+    (change) =>
+      change.deletesTable ||
+      (change.rulesDeleted + change.chainsDeleted.length > 0 && chainsOf(change).some(isNatives)),
+  );
+}
+
+function addTaken(before: NativeSummaries, taken: readonly TableChange[], author: Author): NativeSummaries {
+  const next = new Map(before);
+  for (const change of taken) {
+    const key = `${change.family} ${change.table}`;
+    const summary = next.get(key) ?? NO_NATIVE_CHANGE;
+    const neighbour = neighbourOf(author)?.name;
+    const emptied = [...new Set([...summary.emptied, ...change.ruleChains])];
+    next.set(key, {
+      ...summary,
+      wiped: true,
+      flushed: true,
+      named: false,
+      emptied,
+      neighbour: summary.neighbour ?? neighbour,
+      byNeighbour: neighbour ?? summary.byNeighbour,
+      byOther: summary.byOther || neighbour === undefined,
+    });
+  }
   return next;
 }
 

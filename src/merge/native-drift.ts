@@ -66,6 +66,7 @@ const WHY: Readonly<Record<Unloadable['reason'], string>> = {
   owner: 'a running program owns the table',
   quote: 'nft cannot load a quote in a text',
   incomplete: 'the listing ends within the table',
+  shared: 'this rule of iptables’ leads to a chain that native rules lead to, too',
 };
 
 /** A table that mendwall leaves as it is: what nft prints of it could not be loaded back. */

@@ -12,6 +12,7 @@ import { ownerOfNativeTable } from '../owners/index.ts';
 import { isWhole, type NativeEdit, type NativeWaiting, withoutHeld, withWaiting } from '../plan/native-plan.ts';
 import type { NftLock, NftRefusal } from '../plan/nft-replace.ts';
 import type { NativePart } from '../ruleset/nft/native-part.ts';
+import { isIptablesName } from '../ruleset/nft/iptables-part.ts';
 import { printNftTable } from '../ruleset/nft/print.ts';
 import { USER } from '../ruleset/user-part.ts';
 import { libvirtNativeDrift } from './libvirt-native.ts';
@@ -65,12 +66,16 @@ export async function walkNative(context: PassContext, request: PassRequest): Pr
   let asked = request;
   const locks = new Map<string, NftLock>();
   for (let round = 1; round <= MOST_ROUNDS; round++) {
-    const read = await readNative(context.host, (key) => ownerOfNativeTable(key) === undefined);
+    const read = await readNative(
+      context.host,
+      (key) => ownerOfNativeTable(key) === undefined,
+      context.memory.wish.native,
+    );
     if (read.kind === 'unreadable') return { ...ending, ...unreadable(read.why) };
     // Whether the tables stand cannot be told then.
     if (read.isWithoutNft && context.memory.wish.native.size > 0)
       return { ...ending, ...unreadable('nft is not installed') };
-    const classified = classifyNative(read.tables);
+    const classified = classifyNative(read.tables, context.memory.wish.native);
     ending = { ...ending, names: read.names };
     asked = asOfNow(asked);
     const seen = see(context, asked, classified, ending);
@@ -185,6 +190,11 @@ function refusalDrift(refusal: NftRefusal): Drift[] {
   return [nativeDrift('waiting', refusal.table, '', `table ${refusal.table}`, `${by} owns the table of this name`)];
 }
 
-/** The edit as nft would take it, for the journal and for people: the table's new text behind what makes room for it. */
-export const describeEdit = ({ kind, key, table }: NativeEdit): string =>
-  `${kind === 'create' ? 'create' : 'delete'} table ${key}${table === undefined ? '' : `\n${printNftTable(table).trimEnd()}`}`;
+/**
+ * The edit as nft would take it, for the journal and for people: the table's new text behind what makes room for it. A table under a
+ * name of iptables' is not deleted.
+ */
+export const describeEdit = ({ kind, key, table }: NativeEdit): string => {
+  const gone = isIptablesName(key) ? `delete native chains of table ${key}` : `delete table ${key}`;
+  return `${kind === 'create' ? `create table ${key}` : gone}${table === undefined ? '' : `\n${printNftTable(table).trimEnd()}`}`;
+};

@@ -232,7 +232,7 @@ async function loadWish(state: StateFiles, boot: string, memory: Memory, notes: 
     notes.push(`the file of pending changes was damaged (${wish.reason}); the snapshot stands`);
   if (wish.kind !== 'found' || !isWishOf(memory, wish.value.snapshotId)) return;
   if (wish.value.bootId !== boot) {
-    notes.push('the host was booted since: changes that were pending have ended');
+    notes.push('the host was booted, or the network namespace made anew, since: changes that were pending have ended');
     return;
   }
   memory.wish = readParts(wish.value, 'wish.json', notes);

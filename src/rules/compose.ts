@@ -96,8 +96,7 @@ function declare(
 
 /** A neighbour's by its name, or made by one for the user's rules (DOCKER-USER). */
 const isForeign = (table: string, chain: string): boolean =>
-  !isBuiltinIn(table, chain) &&
-  (ownerOfChain(chain) !== undefined || OWNERS.some(({ id }) => isLeftToUser(id, chain)));
+  !isBuiltinIn(table, chain) && (ownerOfChain(chain) !== undefined || OWNERS.some(({ id }) => isLeftToUser(id, chain)));
 
 function add(work: Work, statement: Extract<Statement, { kind: 'rule' | 'slot' }>): void {
   const { table, chain = '', place } = statement;

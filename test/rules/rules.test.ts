@@ -99,11 +99,7 @@ describe('composition', () => {
 
   it("leaves a neighbour's rules out, knows their lines, and keeps their slot", () => {
     const { part, leftOut, placed } = accepted(
-      inFilter(
-        ':LIBVIRT_FWX - [0:0]',
-        '-A FORWARD -j LIBVIRT_FWX',
-        '-A FORWARD -j DROP',
-      ),
+      inFilter(':LIBVIRT_FWX - [0:0]', '-A FORWARD -j LIBVIRT_FWX', '-A FORWARD -j DROP'),
     );
     expect(leftOut.map(({ line, owner }) => `${line} ${owner}`)).toEqual(['3 libvirt']);
     expect(placed.map(({ line, text }) => `${line} ${text}`)).toEqual(['4 -A FORWARD -j DROP']);
