@@ -112,6 +112,18 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./explain.ts')).register,
   },
   {
+    name: 'check',
+    usage: '[FILE...]',
+    summary: 'are your rule files right?',
+    load: async () => (await import('./check.ts')).register,
+  },
+  {
+    name: 'import',
+    usage: 'FILE',
+    summary: 'an old rules file as a rule file of yours',
+    load: async () => (await import('./import.ts')).register,
+  },
+  {
     name: 'hooks',
     usage: 'install|status|remove',
     summary: "libvirt's hooks",

@@ -27,6 +27,7 @@ const BY_REFUSAL: Readonly<Record<RefusalCode, number>> = {
   'mixed-engines': EXIT.refused,
   'bad-rules-file': EXIT.usage,
   'no-such-file': EXIT.usage,
+  'file-exists': EXIT.refused,
   'nothing-to-accept': EXIT.usage,
   'unknown-pass': EXIT.usage,
   'ambiguous-pass': EXIT.usage,

@@ -16,7 +16,7 @@ export interface Terminal {
   readonly uid: number;
   /** Folder that holds `hooks/` and `docs/`. */
   readonly packageDir: string;
-  readonly isTerminal: { readonly in: boolean; readonly out: boolean };
+  readonly isTerminal: { readonly in: boolean; readonly out: boolean; readonly err?: boolean };
   out(text: string): void;
   err(text: string): void;
   /** All of standard input. */
@@ -40,7 +40,11 @@ export interface Terminal {
 
 /** The terminal of this process. */
 export function realTerminal(packageDir: string): Terminal {
-  const isTerminal = { in: process.stdin.isTTY === true, out: process.stdout.isTTY === true };
+  const isTerminal = {
+    in: process.stdin.isTTY === true,
+    out: process.stdout.isTTY === true,
+    err: process.stderr.isTTY === true,
+  };
   return {
     args: process.argv.slice(2),
     env: process.env,

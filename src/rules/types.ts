@@ -28,7 +28,6 @@ export const RULE_WARNING_CODES = [
   'never-matches',
   'missing-set',
   'missing-interface',
-  'missing-chain',
   'host-name',
   'locks-out',
   'flush-ruleset',
@@ -56,6 +55,8 @@ export interface RuleSource {
   readonly file: string;
   readonly kind: RuleKind;
   readonly template: boolean;
+  /** As it stands in the file. */
+  readonly written: string;
   /** As it is used: of a template what it gave. */
   readonly text: string;
   /** For each line of `text` the line of the file it came from. */
@@ -84,6 +85,29 @@ export function finding(code: string, place: Place, message: string): Finding {
 /** `rules.d/10-base.v4:3:12: unknown-target: ...` */
 export function printFinding({ file, line, column, code, message }: Finding): string {
   return `${line === 0 ? file : `${file}:${line}:${column}`}: ${code}: ${message}`;
+}
+
+/** Where line `line` (1-based) of a source's text is written. */
+export function placeOf({ file, written, lines }: RuleSource, line: number, word?: string): Place {
+  const own = lines[line - 1] ?? 1;
+  const place = { file, line: own, column: 1 };
+  return word === undefined ? place : placeIn(written.split('\n')[own - 1] ?? '', place, word);
+}
+
+/** The place of a word in the line that `place` names; the line's begin when the word is not written there as such. */
+export function placeIn(line: string, place: Place, word: string | undefined): Place {
+  const at = word === undefined || word === '' ? -1 : columnOfWord(line, word);
+  const { file, line: number } = place;
+  return { file, line: number, column: at === -1 ? place.column : at + 1 };
+}
+
+/** `22` in `--dport 22 -s 10.0.0.22`: a word of its own first, else anywhere. */
+function columnOfWord(text: string, word: string): number {
+  for (let at = text.indexOf(word); at !== -1; at = text.indexOf(word, at + 1)) {
+    const around = (text[at - 1] ?? ' ') + (text[at + word.length] ?? ' ');
+    if (/^[\s"',{}!][\s"',{};]$/.test(around)) return at; // ` 22 `, `"eth0"`, `{22,`
+  }
+  return text.indexOf(word);
 }
 
 export const inOrder = (a: Finding, b: Finding): number =>

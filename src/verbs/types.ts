@@ -21,6 +21,7 @@ export const REFUSAL_CODES = [
   'mixed-engines',
   'bad-rules-file',
   'no-such-file',
+  'file-exists',
   'nothing-to-accept',
   'unknown-pass',
   'ambiguous-pass',
