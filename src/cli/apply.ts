@@ -44,7 +44,7 @@ export const register: Register = (command, run) => {
       ['0', 'applied (with --yes: on trial), or `unchanged`'],
       ['1', 'applied; drift is left'],
       ['2', 'a file cannot be used: FILE:LINE:COLUMN, and why'],
-      ['5', 'it would cut the management of this host; nobody said yes; another trial is open'],
+      ['5', 'it would cut the management of this host; nobody said yes; a trial is open'],
       ['6', 'rolled back: not confirmed, or not to be loaded whole'],
     ],
   });

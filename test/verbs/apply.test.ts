@@ -44,7 +44,7 @@ function loaded(text: string): LoadedRules {
     rules: { ip: userPartOf(classify(ruleset, undefined)), ip6: emptyPart('ip6'), native: new Map() },
     problems: [],
     warnings: [],
-    sources: [{ file: '10-a.v4', kind: 'ip', template: false, text, lines: [] }],
+    sources: [{ file: '10-a.v4', kind: 'ip', template: false, text, lines: [], written: text }],
     placed: [],
     leftOut: [],
     judged: true,
