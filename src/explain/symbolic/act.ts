@@ -31,7 +31,7 @@ export function split<R extends Region>(
   const hits: R[] = [];
   let rest: R = region;
   for (const box of boxesOf(test, reading)) {
-    const part = meetBoxes(region.box, box);
+    const part = boxesMeet(region.box, box) ? meetBoxes(region.box, box) : undefined;
     if (part === undefined) continue;
     hits.push({ ...rest, box: part, but: hits.some((hit) => boxesMeet(hit.box, part)) ? rest.but : region.but });
     if (boxCovers(box, region.box)) return { hits: hits.length === 1 ? [region] : hits, rest: undefined };

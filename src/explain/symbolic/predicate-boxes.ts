@@ -4,9 +4,9 @@
 
 import type { Predicate } from '../expression.ts';
 import { inRanges, maskValue, type Range, type Value } from '../values.ts';
-import { type Box, type Dimension, domainOf, EVERYTHING, fieldOf, meetBoxes } from './box.ts';
+import { type Box, type Dimension, domainOf, EVERYTHING, fieldOf, isUnknown, meetBoxes } from './box.ts';
 import { type Cut, onlyValue, type RangeSet, setHolds, withoutSet } from './range-set.ts';
-import { isValue, type Reading, seen } from './sight.ts';
+import { isValue, type Reading, seen, type Sight } from './sight.ts';
 
 /** A predicate with more alternatives than this becomes one unknown. */
 const MOST_BOXES = 256;
@@ -20,7 +20,55 @@ interface Count {
 
 /** Empty: of no packet. */
 export function boxesOf(predicate: Predicate, reading: Reading): readonly Box[] {
-  return boxes(predicate, true, reading, { unknowns: 0 });
+  const plain = plainBoxes(predicate, reading);
+  return plain === undefined ? boxes(predicate, true, reading, { unknowns: 0 }) : throughSight(plain, reading.sight);
+}
+
+/** Of predicates on fields alone: their boxes where every field is seen as it came. A ruleset is read many times. */
+const PLAIN: Readonly<Record<Reading['family'], WeakMap<Predicate, readonly Box[] | 'none'>>> = {
+  ip: new WeakMap(),
+  ip6: new WeakMap(),
+};
+const AS_CAME: Sight = new Map();
+
+function plainBoxes(predicate: Predicate, { family, rule }: Reading): readonly Box[] | undefined {
+  let known = PLAIN[family].get(predicate);
+  if (known === undefined) {
+    known = isPlain(predicate) ? boxes(predicate, true, { family, rule, sight: AS_CAME }, { unknowns: 0 }) : 'none';
+    if (known !== 'none' && known.some((box) => [...box.keys()].some(isUnknown))) known = 'none';
+    PLAIN[family].set(predicate, known);
+  }
+  return known === 'none' ? undefined : known;
+}
+
+/** A masked value may be known where the field as a whole is not said as ranges. */
+function isPlain(predicate: Predicate): boolean {
+  if (predicate.kind === 'not') return isPlain(predicate.of);
+  if (predicate.kind === 'all' || predicate.kind === 'any') return predicate.of.every(isPlain);
+  return predicate.kind !== 'unknown' && (predicate.kind !== 'value' || predicate.mask === undefined);
+}
+
+function throughSight(plain: readonly Box[], sight: Sight): readonly Box[] {
+  if (plain.every((box) => isAsCame(box, sight))) return plain;
+  return plain.map((box) => inSight(box, sight)).filter((box) => box !== undefined);
+}
+
+function isAsCame(box: Box, sight: Sight): boolean {
+  for (const dimension of box.keys()) if (sight.has(dimension)) return false;
+  return true;
+}
+
+/** The box where fields are seen otherwise; undefined where a known value is outside. */
+function inSight(box: Box, sight: Sight): Box | undefined {
+  let seenBox: Box | undefined = EVERYTHING;
+  for (const [field, set] of box) {
+    const what = seen(sight, field);
+    if (isValue(what)) {
+      if (!setHolds(set, what)) return undefined;
+    } else seenBox = meetBoxes(seenBox, new Map([[what.dimension, set]]));
+    if (seenBox === undefined) return undefined;
+  }
+  return seenBox;
 }
 
 function boxes(predicate: Predicate, wanted: boolean, reading: Reading, count: Count): readonly Box[] {

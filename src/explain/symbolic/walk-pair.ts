@@ -5,7 +5,7 @@
 // comes later. Does not: follow hooks (journey-pair.ts) or say which packets there are in a piece (findWitness). Pure.
 
 import type { Family } from '../../ruleset/types.ts';
-import type { Action, BaseChain, Case, CompiledChain, Place } from '../program.ts';
+import type { Action, BaseChain, Case, CompiledChain, CompiledRule, Place } from '../program.ts';
 import { act, type Acting, anyhow, type Hit, split } from './act.ts';
 import { boxCovers } from './box.ts';
 import { inStep, type Lane, type Lanes, OUT, outcomeOf, type Piece, sameLane, type Side, withLanes } from './lane.ts';
@@ -69,17 +69,35 @@ function meetRule(walk: Walk, { a, b }: RulePair, piece: Piece, depth: number): 
 
 type Rules = readonly [RuleAt | undefined, RuleAt | undefined];
 
+/** A rule that both have is compiled once. */
+const sameRule = ([a, b]: Rules): RuleAt => (a ?? b) as RuleAt;
+
 /** The pieces behind the rule: those it did something to, and one for all others. */
 function runRule(walk: Walk, rules: Rules, sides: readonly Side[], piece: Piece, depth: number): Piece[] {
   const [side] = sides as [Side];
-  const { rule } = rules[side] as RuleAt;
+  const { rule } = sameRule(rules);
   const lane = piece.lanes[side];
   if (walk.budget.left-- <= 0) return [];
   const acting = actingOf(walk, rules[side] as RuleAt, side, lane);
   if (rule.guard !== undefined && split(piece, rule.guard, acting.reading).hits.length === 0) return [piece];
+  if (sides.length === 2 && depth === 0 && !walk.keep && endsAlike(rule))
+    return withoutHits(piece, rule, acting.reading);
   const run: Run = { walk, rules, sides, depth, acting, piece };
   const results = runSteps(run, { box: piece.box, but: piece.but, lane });
   return settle(walk, piece, results, depth);
+}
+
+/** Both lanes end alike by it, whatever it says. */
+function endsAlike({ steps }: CompiledRule): boolean {
+  const [first, second] = steps;
+  const end = first?.kind === 'match' ? second : first;
+  return (end === first || steps.length === 2) && ['accept', 'drop', 'reject'].includes(end?.kind ?? '');
+}
+
+function withoutHits(piece: Piece, { steps: [first] }: CompiledRule, reading: Reading): Piece[] {
+  if (first?.kind !== 'match') return [];
+  const { rest } = split(piece, first.test, reading);
+  return rest === undefined ? [] : [rest];
 }
 
 interface Run {
@@ -115,7 +133,7 @@ function toPiece({ piece, sides }: Run, { box, but, lane }: Hit): Piece {
 
 function runSteps(run: Run, start: Hit): Results {
   const results: Piece[] = [];
-  const { rule } = run.rules[run.sides[0] as Side] as RuleAt;
+  const { rule } = sameRule(run.rules);
   let hits: Hit[] = [start];
   for (const step of rule.steps) {
     if (hits.length === 0) return results;
