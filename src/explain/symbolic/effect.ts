@@ -12,10 +12,10 @@ import type { HostView } from '../path.ts';
 import type { Place, Program } from '../program.ts';
 import { CT_STATES } from '../protocols.ts';
 import { ICMP_PROTOCOLS } from './base-pair.ts';
-import type { Box, Point } from './box.ts';
+import { type Box, cutOut, type Point } from './box.ts';
 import { START, runJourney, type Journeys } from './journey-pair.ts';
 import { type Flow, type Lane, type Outcome, outcomeOf, type Piece } from './lane.ts';
-import { findWitness, type Region } from './piece.ts';
+import { findWitness, holesNear, type Region } from './piece.ts';
 import { onlyValue, type RangeSet } from './range-set.ts';
 import { chainsCompared } from './rule-pairs.ts';
 import type { Seen, Sight } from './sight.ts';
@@ -68,8 +68,18 @@ function changeOf(piece: Piece, family: Family, fromHost: boolean): Change[] {
   const witness = findWitness(piece, family);
   if (witness.kind === 'empty') return [];
   const example = witness.kind === 'packet' ? witness.point : undefined;
-  const region: Region = { box: piece.box, but: piece.but };
+  const region: Region = { box: tightened(piece, family), but: piece.but };
   return [{ family, fromHost, before, after, region, example, sure: example !== undefined }];
+}
+
+/** What exclusions cut off straight is said by the box itself. */
+function tightened(region: Region, family: Family): Box {
+  let { box } = region;
+  for (const hole of holesNear(region)) {
+    const [rest, ...more] = hole.but === hole.until ? cutOut(box, hole.box, family) : [];
+    if (rest !== undefined && more.length === 0) box = rest;
+  }
+  return box;
 }
 
 const sameTranslation = (a: Fate, b: Fate): boolean => a.translated.join() === b.translated.join();
