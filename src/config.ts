@@ -3,6 +3,7 @@
 // expected, what was found, and the nearest key. The only file that imports smol-toml, loaded only when a file says anything.
 // What it does not do: create or change a file.
 
+import { netnsEntryFor, type NetnsEntry, parseNetns } from './config/netns.ts';
 import { parseOwner } from './config/owners.ts';
 import { accepts, expected, type Option, OPTIONS, type Value } from './config/options.ts';
 import type { Files } from './host/host.ts';
@@ -53,6 +54,8 @@ export interface Config {
   readonly spool: string;
   /** Programs that `[[owners]]` describes, in the order of the files. */
   readonly owners: readonly Neighbour[];
+  /** Namespaces that `[[netns]]` names, in the order of the files. */
+  readonly netns: readonly NetnsEntry[];
 }
 
 export type ConfigRead =
@@ -65,6 +68,8 @@ export interface ConfigRequest {
   readonly explicit: boolean;
   /** Values from the command line and the environment, which win. */
   readonly overrides: readonly Setting[];
+  /** For this network namespace; undefined: for the one we run in. */
+  readonly netns?: string | undefined;
 }
 
 type ConfigFiles = Pick<Files, 'read' | 'list' | 'stat' | 'readLink'>;
@@ -73,6 +78,7 @@ type ConfigFiles = Pick<Files, 'read' | 'list' | 'stat' | 'readLink'>;
 export async function readConfig(files: ConfigFiles, request: ConfigRequest): Promise<ConfigRead> {
   const problems: ConfigProblem[] = [];
   const owners: Neighbour[] = [];
+  const netns: NetnsEntry[] = [];
   const settings = new Map<string, Setting>(
     OPTIONS.map((option) => [option.key, { key: option.key, value: option.initial, from: 'default' }]),
   );
@@ -84,6 +90,7 @@ export async function readConfig(files: ConfigFiles, request: ConfigRequest): Pr
     );
     problems.push(...found.problems);
     owners.push(...found.owners);
+    netns.push(...found.netns);
     for (const setting of found.settings) settings.set(setting.key, setting);
     if (!found.exists && request.explicit && path === request.path) {
       problems.push({
@@ -97,9 +104,38 @@ export async function readConfig(files: ConfigFiles, request: ConfigRequest): Pr
   }
   for (const setting of request.overrides) settings.set(setting.key, setting);
   if (settings.get('paths.spool')?.from === 'default') followRun(settings);
-  return problems.length > 0
-    ? { kind: 'problems', problems }
-    : { kind: 'config', config: { ...configOf(settings), owners }, settings: [...settings.values()] };
+  if (problems.length > 0) return { kind: 'problems', problems };
+  const config = { ...configOf(settings), owners, netns };
+  if (request.netns === undefined) return { kind: 'config', config, settings: [...settings.values()] };
+  const inside = configInNetns(config, request.netns);
+  for (const [key, value] of changedInNetns(inside)) settings.set(key, { key, value, from: '--netns' });
+  return { kind: 'config', config: inside, settings: [...settings.values()] };
+}
+
+/**
+ * The same for a namespace: folders of its own, the mode of its `[[netns]]` entry. What is loaded there is always adopted: a
+ * namespace made anew under its old name holds what its maker put in, and an old snapshot takes nothing away from it.
+ */
+export function configInNetns(config: Config, name: string): Config {
+  const runDir = `${config.runDir}/netns/${name}`;
+  return {
+    ...config,
+    mode: netnsEntryFor(config.netns, name)?.mode ?? config.mode,
+    onLoad: 'adopt',
+    stateDir: `${config.stateDir}/netns/${name}`,
+    runDir,
+    spool: `${runDir}/spool`,
+    netns: [],
+  };
+}
+
+function changedInNetns({ mode, onLoad, stateDir, runDir, spool }: Config): [string, Value][] {
+  const paths: [string, Value][] = [
+    ['paths.state', stateDir],
+    ['paths.run', runDir],
+    ['paths.spool', spool],
+  ];
+  return [['mode', mode], ['user.on_load', onLoad], ...paths];
 }
 
 /** The spool lies in the run folder unless it is set by itself. */
@@ -120,13 +156,16 @@ interface FileSettings {
   readonly settings: readonly Setting[];
   readonly problems: readonly ConfigProblem[];
   readonly owners: readonly Neighbour[];
+  readonly netns: readonly NetnsEntry[];
 }
+
+const NOTHING = { settings: [], problems: [], owners: [], netns: [] };
 
 async function readOne(files: ConfigFiles, path: string, taken: readonly string[]): Promise<FileSettings> {
   const text = await files.read(path);
-  if (text === undefined) return { exists: false, settings: [], problems: [], owners: [] };
+  if (text === undefined) return { exists: false, ...NOTHING };
   const writable = await writableByOthers(files, path);
-  if (writable !== undefined) return { exists: true, settings: [], problems: [writable], owners: [] };
+  if (writable !== undefined) return { exists: true, ...NOTHING, problems: [writable] };
   const parsed = await parseToml(path, text, taken);
   return { exists: true, ...parsed };
 }
@@ -152,7 +191,7 @@ async function writableByOthers(files: ConfigFiles, path: string): Promise<Confi
 }
 
 async function parseToml(file: string, text: string, taken: readonly string[]): Promise<Omit<FileSettings, 'exists'>> {
-  if (!/^[^#\n]*\S/m.test(text.replace(/^\s*#.*$/gm, ''))) return { settings: [], problems: [], owners: [] };
+  if (!/^[^#\n]*\S/m.test(text.replace(/^\s*#.*$/gm, ''))) return NOTHING;
   const { parse, TomlError } = await import('smol-toml');
   try {
     return checkTable(file, text, parse(text), taken);
@@ -160,8 +199,7 @@ async function parseToml(file: string, text: string, taken: readonly string[]): 
     if (!(error instanceof TomlError)) throw error;
     const [message = ''] = error.message.split('\n');
     return {
-      settings: [],
-      owners: [],
+      ...NOTHING,
       problems: [{ code: 'config-syntax', file, line: error.line, column: error.column, message }],
     };
   }
@@ -170,10 +208,13 @@ async function parseToml(file: string, text: string, taken: readonly string[]): 
 function checkTable(
   file: string,
   text: string,
-  { owners: described, ...table }: Readonly<Record<string, unknown>>,
+  { owners: described, netns: named, ...table }: Readonly<Record<string, unknown>>,
   taken: readonly string[],
 ): Omit<FileSettings, 'exists'> {
-  const { owners, settings, problems } = checkOwners(file, text, described, taken);
+  const { owners, ...told } = checkOwners(file, text, described, taken);
+  const netns = checkNetns(file, text, named);
+  const settings = [...told.settings, ...netns.settings];
+  const problems = [...told.problems, ...netns.problems];
   for (const [key, value] of flatten(table)) {
     const place = placeOf(text, key);
     const option = OPTIONS.find((each) => each.key === key);
@@ -182,7 +223,7 @@ function checkTable(
       problems.push({ code: 'config-bad-value', file, ...place, message: badValue(option, value) });
     else settings.push({ key, value, from: `${file}:${place.line}` });
   }
-  return { settings, problems, owners };
+  return { settings, problems, owners, netns: netns.entries };
 }
 
 interface Checked {
@@ -194,10 +235,10 @@ interface Checked {
 /** The entries of `[[owners]]`; each shows as one setting, `owners.acme-agent`. */
 function checkOwners(file: string, text: string, described: unknown, taken: readonly string[]): Checked {
   const checked: Checked = { owners: [], settings: [], problems: [] };
-  const entries: readonly unknown[] = Array.isArray(described) ? described : described === undefined ? [] : [described];
-  for (const [index, entry] of entries.entries()) {
+  for (const [index, entry] of entriesOf(described).entries()) {
     const { owner, problems } = parseOwner(entry, [...taken, ...checked.owners.map(({ id }) => id)]);
-    const place = (key: string | undefined): { line: number; column: number } => placeOfEntry(text, index, key);
+    const place = (key: string | undefined): { line: number; column: number } =>
+      placeOfEntry(text, 'owners', index, key);
     for (const { code, key, message } of problems) checked.problems.push({ code, file, ...place(key), message });
     if (owner === undefined) continue;
     checked.owners.push(owner);
@@ -215,17 +256,46 @@ function checkOwners(file: string, text: string, described: unknown, taken: read
   return checked;
 }
 
-/** Where a key of the n-th `[[owners]]` stands; without a key, or without that key, the line of the entry itself. */
-function placeOfEntry(text: string, entry: number, key: string | undefined): { line: number; column: number } {
+const entriesOf = (value: unknown): readonly unknown[] =>
+  Array.isArray(value) ? value : value === undefined ? [] : [value];
+
+/** The entries of `[[netns]]`; each shows as one setting, `netns.qrouter-*`. */
+function checkNetns(
+  file: string,
+  text: string,
+  named: unknown,
+): Omit<Checked, 'owners'> & { readonly entries: readonly NetnsEntry[] } {
+  const checked = { entries: [] as NetnsEntry[], settings: [] as Setting[], problems: [] as ConfigProblem[] };
+  for (const [index, entry] of entriesOf(named).entries()) {
+    const { netns, problems } = parseNetns(entry);
+    const place = (key: string | undefined) => placeOfEntry(text, 'netns', index, key);
+    for (const { code, key, message } of problems) checked.problems.push({ code, file, ...place(key), message });
+    if (netns === undefined) continue;
+    checked.entries.push(netns);
+    const from = `${file}:${place(undefined).line}`;
+    checked.settings.push({ key: `netns.${netns.pattern}`, value: netns.mode ?? "the daemon's mode", from });
+  }
+  return checked;
+}
+
+/** Where a key of the n-th `[[owners]]` or `[[netns]]` stands; without a key, or without that key, the line of the entry itself. */
+function placeOfEntry(
+  text: string,
+  list: 'owners' | 'netns',
+  entry: number,
+  key: string | undefined,
+): { line: number; column: number } {
   const lines = text.split('\n');
-  const heads = lines.flatMap((line, index) => (/^\s*\[\[\s*owners\s*\]\]/.test(line) ? [index] : [])); // [[owners]]
-  const head = heads[entry] ?? lines.findIndex((line) => /^\s*(?:\[\s*)?owners\b/.test(line)); // owners = [{ name = "acme" }]
+  const heads = lines.flatMap((line, index) => (isHead(line, list) ? [index] : [])); // [[owners]]
+  const head = heads[entry] ?? lines.findIndex((line) => /^\s*\[?\s*(\w+)/.exec(line)?.[1] === list); // owners = [{ name = "acme" }]
   for (let at = head + 1; key !== undefined && at < lines.length && !/^\s*\[/.test(lines[at] ?? ''); at++) {
     const [, indent = '', name] = /^(\s*)["']?([\w-]+)["']?\s*=/.exec(lines[at] ?? '') ?? []; // comment = "acme:*"
     if (name === key) return { line: at + 1, column: indent.length + 1 };
   }
   return { line: Math.max(0, head) + 1, column: 1 };
 }
+
+const isHead = (line: string, list: string): boolean => /^\s*\[\[\s*(\w+)\s*\]\]/.exec(line)?.[1] === list; // [[owners]]
 
 function flatten(table: Readonly<Record<string, unknown>>, prefix = ''): [string, unknown][] {
   return Object.entries(table).flatMap(([name, value]): [string, unknown][] => {
@@ -262,7 +332,7 @@ export function placeOf(text: string, key: string): { readonly line: number; rea
   return { line: 1, column: 1 };
 }
 
-function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners'> {
+function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners' | 'netns'> {
   // The table of options has checked each value; here it only gets its type back.
   const get = <T extends Value>(key: string): T => settings.get(key)?.value as T;
   return {

@@ -27,6 +27,10 @@ export interface GuardOptions extends SourceOptions, Omit<MachineSettings, 'even
   readonly pinDrops: boolean;
   /** Left of a pause that a command began before this start. */
   readonly pausedForMs: number | undefined;
+  /** Speaks for the process to systemd. Default true. */
+  readonly notifies?: boolean;
+  /** How many guards share the processor's time for regular checks. Default 1. */
+  readonly sharing?: () => number;
 }
 
 export interface GuardStatus {
@@ -57,14 +61,14 @@ export interface GuardApi {
 export interface Guard extends GuardApi {
   /** Starts listening and looks at everything once. */
   start(): Promise<void>;
-  /** Ends after the pass under way; all rules stay. */
-  stop(): Promise<void>;
+  /** Ends after the pass under way; all rules stay. `gone`: the namespace is to end, which our listeners would keep alive. */
+  stop(gone?: 'gone'): Promise<void>;
 }
 
 export function createGuard(context: PassContext, options: GuardOptions): Guard {
   const { clock, log } = context.host;
   const timers = new Map<string, Timer>();
-  const notifier = openNotifier(context.host);
+  const notifier = options.notifies === false ? openNotifier(context.host, {}) : openNotifier(context.host);
   const startedAtMs = clock.wallMs();
   let sources: Sources | undefined;
   let state: State = initialState({ ...options, events: true });
@@ -155,7 +159,8 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
     lastOutcome = outcome;
     // What a hanging program cost says nothing about the next check.
     const failed = outcome.kind === 'failed' || outcome.kind === 'unreadable';
-    if (request.scope === undefined && !failed) sources?.backstop.reportCost(outcome.durationMs);
+    if (request.scope === undefined && !failed)
+      sources?.backstop.reportCost(outcome.durationMs * (options.sharing?.() ?? 1));
     tellFacts();
     feed({ kind: 'pass-done', request, outcome });
     // At rest, so that the next mend is one read and one commit.
@@ -203,11 +208,13 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
       feed({ kind: 'event', event: { kind: 'look', reason: 'start' } });
       await notifier.ready();
     },
-    async stop() {
+    async stop(gone) {
       await notifier.stopping();
       for (const timer of timers.values()) timer.cancel();
       stopped = true;
+      if (gone !== undefined) await sources?.close();
       await queue;
+      if (gone !== undefined) return;
       await sources?.close();
       await dropPins(context);
       await dropSentinels(context);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { netnsEntryFor } from '../src/config/netns.ts';
 import { OPTIONS, defaultConfigText } from '../src/config/options.ts';
 import { type ConfigRead, printConfigProblem, readConfig, type Setting } from '../src/config.ts';
 import { createFakeFiles } from './fake/files.ts';
@@ -187,6 +188,70 @@ describe('the configuration', () => {
       expect(await problems(`${ACME}\n${ACME}`)).toEqual([
         `${PATH}:6:1: config-bad-value: key "owners.name": expected a name that no other owner has, found "acme"`,
       ]);
+    });
+  });
+  describe('[[netns]]', () => {
+    const TEXT = '[[netns]]\npattern = "qrouter-*"\nmode = "merge"\n[[netns]]\npattern = "q?"\n';
+
+    it('names network namespaces by pattern, each with its mode', async () => {
+      const found = await read({ [PATH]: TEXT });
+      expect(found).toMatchObject({
+        config: { mode: 'observe', netns: [{ pattern: 'qrouter-*', mode: 'merge' }, { pattern: 'q?' }] },
+      });
+      expect(found.kind === 'config' && found.settings.filter(({ key }) => key.startsWith('netns.'))).toEqual([
+        { key: 'netns.qrouter-*', value: 'merge', from: `${PATH}:1` },
+        { key: 'netns.q?', value: "the daemon's mode", from: `${PATH}:4` },
+      ]);
+    });
+
+    it.each([
+      ['qrouter-1', 'qrouter-*'],
+      ['qrouter-', 'qrouter-*'],
+      ['q1', 'q?'],
+      ['q12', undefined],
+      ['aqrouter-1', undefined],
+    ])('%s is meant by %s', async (name, pattern) => {
+      const found = await read({ [PATH]: `${TEXT}[[netns]]\npattern = "x.y"\n` });
+      expect(found.kind === 'config' && netnsEntryFor(found.config.netns, name)?.pattern).toBe(pattern);
+      expect(found.kind === 'config' && netnsEntryFor(found.config.netns, 'xzy')).toBeUndefined();
+    });
+
+    it('gives a namespace folders of its own, its mode, and loads that are always adopted', async () => {
+      const fake = createFakeFiles();
+      fake.texts.set(PATH, `${TEXT}[user]\non_load = "restore"\n[paths]\nstate = "/s"\nspool = "/sp"\n`);
+      const found = await readConfig(fake, { path: PATH, explicit: false, overrides: [], netns: 'qrouter-1' });
+      expect(found).toMatchObject({
+        config: {
+          mode: 'merge',
+          onLoad: 'adopt',
+          stateDir: '/s/netns/qrouter-1',
+          runDir: '/run/mendwall/netns/qrouter-1',
+          spool: '/run/mendwall/netns/qrouter-1/spool',
+          netns: [],
+        },
+      });
+      expect(found.kind === 'config' && found.settings).toContainEqual({
+        key: 'paths.state',
+        value: '/s/netns/qrouter-1',
+        from: '--netns',
+      });
+    });
+
+    it.each([
+      ['[[netns]]\nmode = "merge"', '1:1: config-bad-value: key "netns.pattern": expected a name'],
+      ['[[netns]]\npattern = "../x"', '2:1: config-bad-value: key "netns.pattern": expected a name'],
+      ['[[netns]]\npattern = ".."', '2:1: config-bad-value: key "netns.pattern"'],
+      [
+        '[[netns]]\npattern = "a"\nmode = "merg"',
+        '3:1: config-bad-value: key "netns.mode": expected "observe" or "merge" (did you mean "merge"?), found "merg"',
+      ],
+      [
+        '[[netns]]\npatern = "a"',
+        '2:1: config-unknown-key: unknown key "patern" in [[netns]] (did you mean "pattern"?)',
+      ],
+      ['netns = "qrouter-*"', '1:1: config-bad-value: [[netns]]: expected a table'],
+    ])('refuses %j', async (text, message) => {
+      expect((await problems(text)).join('\n')).toContain(`${PATH}:${message}`);
     });
   });
 });

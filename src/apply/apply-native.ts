@@ -58,8 +58,8 @@ export async function nextHandles(
   return new Map([...found].map(([, key = '', , handle]) => [key, Number(handle) + 1]));
 }
 
-/** `create table inet a`, `delete table inet handle 3`, `delete rule inet a input handle 7` */
-const isOurLine = (line: string): boolean => /^(?:create|delete) (?:table|rule|chain) /.test(line);
+/** `create table inet a`, `delete table inet handle 3`, `delete rule inet a input handle 7`, `delete set ip nat banned` */
+const isOurLine = (line: string): boolean => /^(?:create|delete|flush) /.test(line);
 
 type Place = Omit<RefusedNative, 'said'>;
 

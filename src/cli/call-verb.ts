@@ -15,7 +15,7 @@ const DAEMON_ANSWERS_MS = 5_000;
 const VERB_TIMEOUT_MS = 120_000;
 export const DEFAULT_WAIT_MS = 10_000;
 
-export function socketPath(config: Config): string {
+export function socketPath(config: Pick<Config, 'runDir'>): string {
   return `${config.runDir}/control.sock`;
 }
 
@@ -78,6 +78,7 @@ async function runHere<T>(
     name: 'pass',
     waitMs: waitMs(session),
     command: `mendwall ${verb}`,
+    netns: session.inside?.netns.inode,
   });
   if (lock.kind === 'busy')
     throw new Stop(EXIT.busy, `${describeHolder(lock.holder)} holds the lock; nothing was done`);

@@ -56,6 +56,8 @@ async function readScript(session: Session): Promise<string> {
 }
 
 async function hostOf(session: Session): Promise<ReturnType<typeof openHost>> {
+  if (session.inside !== undefined)
+    throw new Stop(EXIT.usage, "libvirt's hooks are the host's: `mendwall hooks` takes no --netns");
   const { config } = await openConfig(session);
   return openHost(session, config);
 }

@@ -2,7 +2,7 @@
 
 import { mendFromSpool, type SpoolLock } from '../events/spool-mend.ts';
 import type { GuardEvent } from '../events/types.ts';
-import { acquireLock, type HeldLock } from '../host/lock.ts';
+import { acquireLock, type HeldLock, type LockRequest } from '../host/lock.ts';
 import type { Mode, Outcome } from '../pass/types.ts';
 import { mend } from '../verbs/mend.ts';
 import type { World } from '../verbs/types.ts';
@@ -24,7 +24,7 @@ export async function mendSpool(session: Session, mode: Mode | undefined): Promi
     const outcome = await mendFromSpool(
       host,
       {
-        lock: () => takeLocks(config.runDir, held),
+        lock: () => takeLocks({ runDir: config.runDir, netns: session.inside?.netns.inode }, held),
         pass: async (events) => {
           last = await passFor(session, world, mode ?? config.mode, events);
         },
@@ -41,11 +41,12 @@ export async function mendSpool(session: Session, mode: Mode | undefined): Promi
 }
 
 /** The daemon's own lock first: whoever serves the spool is not waited for. It is let go at once when it was free. */
-async function takeLocks(runDir: string, held: HeldLock[]): Promise<SpoolLock> {
-  const daemon = await acquireLock({ runDir, name: 'run', waitMs: 0, command: 'mendwall mend --trigger spool' });
+async function takeLocks(place: Pick<LockRequest, 'runDir' | 'netns'>, held: HeldLock[]): Promise<SpoolLock> {
+  const command = 'mendwall mend --trigger spool';
+  const daemon = await acquireLock({ ...place, name: 'run', waitMs: 0, command });
   if (daemon.kind === 'busy') return 'daemon';
   await daemon.release();
-  const pass = await acquireLock({ runDir, name: 'pass', waitMs: WAIT_MS, command: 'mendwall mend --trigger spool' });
+  const pass = await acquireLock({ ...place, name: 'pass', waitMs: WAIT_MS, command });
   if (pass.kind === 'busy') return 'busy';
   held.push(pass);
   return 'mine';

@@ -31,8 +31,6 @@ async function dispatch(terminal: Terminal): Promise<number> {
   if (asksHelp || name === 'help') return help(terminal, name === 'help' ? terminal.args[at + 1] : undefined);
   if (name === undefined) return withoutCommand(terminal);
   const entry = commandNamed(name);
-  const netns = netnsOf(terminal.args);
-  if (netns !== undefined) return await inNamespace(terminal, netns);
   return await runCommand(terminal, entry, [...terminal.args.slice(0, at), ...terminal.args.slice(at + 1)]);
 }
 
@@ -88,7 +86,7 @@ async function runCommand(terminal: Terminal, entry: CommandEntry, args: readonl
     async (...given: unknown[]) => {
       // commander passes the arguments, then the options, then the command itself.
       const self = given.at(-1) as Command;
-      const session = openSession(terminal, self.optsWithGlobals<GlobalOptions>());
+      const session = await openSession(terminal, self.optsWithGlobals<GlobalOptions>());
       const rest = [...given.slice(0, -2), self.optsWithGlobals()] as unknown as A;
       exitCode = await action(session, ...rest);
     };
@@ -143,30 +141,6 @@ export function addGlobalOptions(command: Command): void {
     '--wait <seconds>',
   ])
     hidden(flags);
-}
-
-function netnsOf(args: readonly string[]): string | undefined {
-  const at = args.indexOf('--netns');
-  return at === -1 ? args.find((arg) => arg.startsWith('--netns='))?.slice('--netns='.length) : args[at + 1];
-}
-
-/** The same command line inside the namespace, by ip(8); it mounts that namespace's /sys, too. */
-async function inNamespace(terminal: Terminal, name: string): Promise<number> {
-  if (terminal.uid !== 0)
-    throw new Stop(EXIT.needsRoot, `--netns needs root; try: sudo mendwall ${terminal.args.join(' ')}`);
-  if (!/^[\w.+-]+$/.test(name) || name.startsWith('.'))
-    throw new Stop(EXIT.usage, `--netns: "${name}" is no name of a network namespace`);
-  const host = terminal.makeHost({ ownFolders: [] });
-  const names = await host.files.list('/run/netns');
-  if (!names.includes(name))
-    throw new Stop(
-      EXIT.usage,
-      `there is no network namespace "${name}"${didYouMean(name, names)}; \`ip netns list\` shows them`,
-    );
-  const rest = terminal.args.filter(
-    (arg, at) => arg !== '--netns' && terminal.args[at - 1] !== '--netns' && !arg.startsWith('--netns='),
-  );
-  return terminal.hand('ip', ['netns', 'exec', name, 'env', `MENDWALL_NETNS=${name}`, ...terminal.self, ...rest]);
 }
 
 function explainError(terminal: Terminal, error: unknown): number {

@@ -1,17 +1,15 @@
-// The life of `mendwall run`: locks, guard, control socket, signals. All rules stay when it ends, whatever ends it.
+// The life of `mendwall run`: its guard, those of the namespaces that `[[netns]]` names, signals. All rules stay when it ends,
+// whatever ends it.
 
 import type { Config } from '../config.ts';
-import { openContext } from '../context.ts';
-import { createGuard, type Guard } from '../guard.ts';
 import { systemBus } from '../host/bus.ts';
 import type { RealHost } from '../host/real.ts';
 import type { Mode } from '../pass/types.ts';
-import { controlHandler } from '../verbs/control.ts';
-import { readPause } from '../verbs/pause-state.ts';
-import { noSnapshot, type World } from '../verbs/types.ts';
 import { waitMs } from './call-verb.ts';
-import { openRunFolder, type RunFolder } from './run-folder.ts';
-import { EXIT, Stop, stopFor } from './exit-codes.ts';
+import { type GuardedPlace, openGuardedPlace } from './guarded-place.ts';
+import { EXIT, Stop } from './exit-codes.ts';
+import { guardNetns } from './run-netns.ts';
+import type { NetnsGuards } from './netns-guards.ts';
 import { openConfig, openHost, type Session } from './session.ts';
 
 type End = 'stop' | 'reload';
@@ -35,7 +33,7 @@ export async function runDaemon(session: Session, mode: Mode | undefined): Promi
     });
   let { config } = await openConfig(session);
   for (;;) {
-    if ((await once(session, config, mode ?? config.mode, nextEnd)) === 'stop') return EXIT.ok;
+    if ((await once(session, { ...config, mode: mode ?? config.mode }, nextEnd)) === 'stop') return EXIT.ok;
     config = await reread(session, config);
   }
 }
@@ -52,43 +50,47 @@ async function reread(session: Session, before: Config): Promise<Config> {
   }
 }
 
-async function once(session: Session, config: Config, mode: Mode, nextEnd: () => Promise<End>): Promise<End> {
+async function once(session: Session, config: Config, nextEnd: () => Promise<End>): Promise<End> {
   const host = openHost(session, config, 'info');
-  const folder = await openRunFolder(host, config, waitMs(session));
+  const netns = config.netns.length === 0 ? undefined : guardNetns(session, host, config);
   try {
-    const { context, notes } = await openContext(host, config);
-    for (const note of notes) host.log.write('warning', note);
-    if (context.memory.snapshotId === undefined) throw stopFor(noSnapshot(context.memory));
-    return await guardUntil(host, folder, { context, config: { ...config, mode } }, nextEnd);
+    const place = await openPlace(session, host, config, netns);
+    netns?.start();
+    return await untilEnd(host, place, netns, nextEnd());
   } finally {
-    await folder.close();
+    await netns?.stop();
     await host.close();
   }
 }
 
-async function guardUntil(host: RealHost, folder: RunFolder, world: World, nextEnd: () => Promise<End>): Promise<End> {
-  const { context, config } = world;
-  const pause = await readPause(context);
-  const guard: Guard = createGuard(context, {
-    mode: config.mode,
-    repair: config.repair,
-    contention: config.contention,
-    fixConntrack: config.fixConntrack,
-    pinDrops: config.pinDrops,
-    pausedForMs: pause === undefined ? undefined : pause.untilMs - host.clock.wallMs(),
-    bus: systemBus({ clock: host.clock, log: host.log }),
-    procfs: config.procfs,
-    spool: config.spool,
+function openPlace(
+  session: Session,
+  host: RealHost,
+  config: Config,
+  netns: NetnsGuards | undefined,
+): Promise<GuardedPlace> {
+  const { inside } = session;
+  // In a namespace without libvirt the bus speaks of another one's networks.
+  const hears = inside === undefined || inside.libvirt;
+  return openGuardedPlace(host, hears ? config : { ...config, repair: false }, {
+    bus: hears ? systemBus({ clock: host.clock, log: host.log }) : undefined,
+    waitMs: waitMs(session),
+    netns: inside?.netns.inode,
+    takesFirst: false,
+    ...(netns === undefined ? {} : { more: () => ({ namespaces: netns.status() }) }),
   });
-  const ended = nextEnd();
-  await guard.start();
-  await folder.serve(controlHandler(world, guard));
-  host.log.write('info', `guarding in ${config.mode} mode, snapshot ${context.memory.snapshotId}`);
-  const end = await Promise.race([ended, folder.taken.then((why) => ({ why }))]);
+}
+
+async function untilEnd(
+  host: RealHost,
+  place: GuardedPlace,
+  netns: NetnsGuards | undefined,
+  ended: Promise<End>,
+): Promise<End> {
+  const end = await Promise.race([ended, place.taken.then((why) => ({ why }))]);
   if (typeof end === 'string')
     host.log.write('info', end === 'stop' ? 'stopping; all rules stay' : 'reading the configuration again');
-  await folder.closeControl();
-  await guard.stop();
+  await Promise.all([place.stop(), netns?.stop()]);
   if (typeof end === 'string') return end;
   throw new Stop(EXIT.busy, `${end.why}; this one ends, all rules stay`);
 }

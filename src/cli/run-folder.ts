@@ -18,6 +18,12 @@ const LOOK_EVERY_MS = 30_000;
 /** `run` tells everybody that a daemon is there; `pass` keeps one-shots out for its whole life: they ask it instead. */
 type Locks = Map<'run' | 'pass', HeldLock>;
 
+interface Place {
+  readonly runDir: string;
+  readonly waitMs: number;
+  readonly netns: string | undefined;
+}
+
 export interface RunFolder {
   /** Opens the control socket, and begins to watch over all three. */
   serve(handler: ControlHandler): Promise<void>;
@@ -29,26 +35,32 @@ export interface RunFolder {
   close(): Promise<void>;
 }
 
-/** Takes both locks. Throws Stop 4 when another mendwall has one, HostError `lock-failed`. */
-export async function openRunFolder(host: Host, config: Config, waitMs: number): Promise<RunFolder> {
-  const { runDir } = config;
+/** Takes both locks. `netns`: inode of the namespace it is for; default: ours. Throws Stop 4 when another mendwall has one, HostError `lock-failed`. */
+export async function openRunFolder(
+  host: Host,
+  { runDir }: Pick<Config, 'runDir'>,
+  waitMs: number,
+  netns?: string,
+): Promise<RunFolder> {
   await host.files.makeDir(runDir);
+  const place: Place = { runDir, waitMs, netns };
   const locks: Locks = new Map();
-  const busy = await takeLocks(locks, runDir, waitMs);
+  const busy = await takeLocks(locks, place);
   if (busy !== undefined) {
     for (const lock of locks.values()) await lock.release();
     throw new Stop(EXIT.busy, busy);
   }
-  return new OpenRunFolder(host, config, waitMs, locks);
+  return new OpenRunFolder(host, place, locks);
 }
 
 /** Takes the locks that are not held, or not any more; who has one of them, when somebody has. */
-async function takeLocks(locks: Locks, runDir: string, waitMs: number): Promise<string | undefined> {
+async function takeLocks(locks: Locks, { runDir, waitMs, netns }: Place): Promise<string | undefined> {
   for (const name of ['run', 'pass'] as const) {
     const before = locks.get(name);
     if ((await before?.stands()) === true) continue;
     const taken = await acquireLock({
       runDir,
+      netns,
       command: COMMAND,
       name,
       waitMs: name === 'run' ? PROBE_WAIT_MS : waitMs,
@@ -66,8 +78,7 @@ async function takeLocks(locks: Locks, runDir: string, waitMs: number): Promise<
 class OpenRunFolder implements RunFolder {
   readonly taken: Promise<string>;
   readonly #host: Host;
-  readonly #config: Config;
-  readonly #waitMs: number;
+  readonly #place: Place;
   readonly #locks: Locks;
   #handler: ControlHandler | undefined;
   #server: ControlServer | undefined;
@@ -79,17 +90,16 @@ class OpenRunFolder implements RunFolder {
   #complaint = '';
   #giveUp: (why: string) => void = () => undefined;
 
-  constructor(host: Host, config: Config, waitMs: number, locks: Locks) {
+  constructor(host: Host, place: Place, locks: Locks) {
     this.#host = host;
-    this.#config = config;
-    this.#waitMs = waitMs;
+    this.#place = place;
     this.#locks = locks;
     this.taken = new Promise((resolve) => (this.#giveUp = resolve));
   }
 
   async serve(handler: ControlHandler): Promise<void> {
     this.#handler = handler;
-    this.#server = await serveControl(socketPath(this.#config), handler);
+    this.#server = await serveControl(socketPath(this.#place), handler);
     this.#watchFolder();
     this.#lookLater();
   }
@@ -112,7 +122,7 @@ class OpenRunFolder implements RunFolder {
   #watchFolder(): void {
     this.#watch?.close();
     const look = (): void => this.#look();
-    this.#watch = this.#host.files.watch(this.#config.runDir, { changed: look, failed: look });
+    this.#watch = this.#host.files.watch(this.#place.runDir, { changed: look, failed: look });
   }
 
   #lookLater(): void {
@@ -128,7 +138,7 @@ class OpenRunFolder implements RunFolder {
     this.#looking = this.#mend()
       .catch((error: unknown) => {
         if (!(error instanceof HostError)) throw error;
-        this.#complain(`${this.#config.runDir} was removed, and cannot be made again: ${error.message}`);
+        this.#complain(`${this.#place.runDir} was removed, and cannot be made again: ${error.message}`);
       })
       .finally(() => {
         this.#looking = undefined;
@@ -139,13 +149,13 @@ class OpenRunFolder implements RunFolder {
 
   async #mend(): Promise<void> {
     if (await this.#stands()) return void (this.#complaint = '');
-    const { runDir } = this.#config;
+    const { runDir } = this.#place;
     await this.#host.files.makeDir(runDir);
-    const busy = await takeLocks(this.#locks, runDir, this.#waitMs);
+    const busy = await takeLocks(this.#locks, this.#place);
     if (busy !== undefined) return this.#giveUp(`${runDir} was removed under this daemon, and ${busy}`);
     if (this.#handler !== undefined && (await this.#server?.stands()) !== true) {
       await this.#server?.close();
-      this.#server = await serveControl(socketPath(this.#config), this.#handler);
+      this.#server = await serveControl(socketPath(this.#place), this.#handler);
     }
     this.#watchFolder();
     this.#again = true; // the old watch may have missed what went on until now

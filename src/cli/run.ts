@@ -10,7 +10,7 @@ interface Options {
 export const register: Register = (command, run) => {
   command
     .description(
-      'The daemon: hears the kernel, libvirt, firewalld and the hooks, and runs a pass for what it hears. In observe mode it only says what it would do. Stopping it leaves every rule in place. SIGHUP reads the configuration again.',
+      'The daemon: hears the kernel, libvirt, firewalld and the hooks, and runs a pass for what it hears. In observe mode it only says what it would do. Stopping it leaves every rule in place. SIGHUP reads the configuration again. It also guards the network namespaces that [[netns]] in the configuration names.',
     )
     .usage('[OPTIONS]')
     .option('--mode <mode>', 'observe or merge; default: the configuration (observe)');

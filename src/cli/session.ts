@@ -1,10 +1,15 @@
 // What every command shares: the global options, the printing, and how it comes by a context.
 
 import type { Config, Setting } from '../config.ts';
+import { LIBVIRT_DAEMONS } from '../host/bus-names.ts';
 import type { Host } from '../host/host.ts';
+import { hostInside, runsInside } from '../host/netns-host.ts';
+import type { OpenNetns } from '../host/netns.ts';
 import type { RealHost } from '../host/real.ts';
 import type { Terminal } from '../host/terminal.ts';
 import { escapeControl } from '../host/text.ts';
+import { didYouMean } from '../nearest.ts';
+import { CONFIG_FOLDER, RUN_FOLDER } from '../observe/networks.ts';
 import type { Refusal, World } from '../verbs/types.ts';
 import { EXIT, Stop, stopFor } from './exit-codes.ts';
 
@@ -25,6 +30,8 @@ export interface Session {
   readonly options: GlobalOptions;
   /** Whether output is coloured. */
   readonly color: boolean;
+  /** `--netns`: where the session works; undefined: in the namespace it runs in. */
+  readonly inside: Inside | undefined;
   /** Data, on standard output; lines are made safe for a terminal. */
   print(text: string): void;
   /** Data that holds our own colours; whoever painted it made it safe before. */
@@ -34,11 +41,13 @@ export interface Session {
   say(text: string): void;
 }
 
-export function openSession(terminal: Terminal, options: GlobalOptions): Session {
+/** Throws Stop 2 and 7: wrong options, no such namespace, not root. */
+export async function openSession(terminal: Terminal, options: GlobalOptions): Promise<Session> {
   return {
     terminal,
     options,
     color: wantsColor(terminal, options.color),
+    inside: options.netns === undefined ? undefined : await enterNetns(terminal, options.netns),
     print: (text) => terminal.out(`${terminal.isTerminal.out ? safe(text) : text}\n`),
     printPainted: (text) => terminal.out(`${text}\n`),
     printJson: (value) => terminal.out(`${JSON.stringify({ schema: 1, ...value })}\n`),
@@ -46,6 +55,35 @@ export function openSession(terminal: Terminal, options: GlobalOptions): Session
       if (options.quiet !== true) terminal.err(`mendwall: ${safe(text)}\n`);
     },
   };
+}
+
+export interface Inside {
+  readonly netns: OpenNetns;
+  /** libvirtd, or another daemon of libvirt's, runs in there: its networks are that namespace's. */
+  readonly libvirt: boolean;
+}
+
+async function enterNetns(terminal: Terminal, name: string): Promise<Inside> {
+  if (terminal.uid !== 0)
+    throw new Stop(EXIT.needsRoot, `--netns needs root; try: sudo mendwall ${terminal.args.join(' ')}`);
+  const { found } = await terminal.netns.list();
+  const names = found.map((each) => each.name);
+  const inside = names.includes(name) ? await openInside(terminal, name) : undefined;
+  if (inside !== undefined) return inside;
+  const hint = didYouMean(name, names);
+  throw new Stop(EXIT.usage, `there is no network namespace "${name}"${hint}; \`ip netns list\` shows them`);
+}
+
+/** Undefined when there is no such namespace. */
+export async function openInside(terminal: Terminal, name: string): Promise<Inside | undefined> {
+  const netns = await terminal.netns.open(name);
+  if (netns === undefined) return undefined;
+  return { netns, libvirt: await runsInside(terminal.makeHost({ ownFolders: [] }), netns, LIBVIRT_DAEMONS) };
+}
+
+/** Without a libvirt daemon in there, libvirt's networks are another namespace's. */
+export function hostIn(host: RealHost, { netns, libvirt }: Inside): RealHost {
+  return hostInside(host, netns, libvirt ? [] : [RUN_FOLDER, CONFIG_FOLDER]);
 }
 
 /** Control characters of rule comments are shown, not obeyed; line ends stay. */
@@ -78,6 +116,7 @@ export async function openConfig(session: Session, missingIsFine = false): Promi
     path,
     explicit: asked !== undefined && !missingIsFine,
     overrides: overridesOf(session),
+    netns: session.inside?.netns.name,
   });
   if (read.kind === 'problems') throw new Stop(EXIT.usage, read.problems.map(printConfigProblem).join('\n'));
   return { config: read.config, settings: read.settings, path };
@@ -88,12 +127,6 @@ function overridesOf({ terminal, options }: Session): Setting[] {
   const add = (key: string, value: string | undefined, from: string): void => {
     if (value !== undefined && value !== '') overrides.push({ key, value, from });
   };
-  // Another network namespace has another firewall: its own snapshots, its own socket.
-  const netns = terminal.env['MENDWALL_NETNS'];
-  if (netns !== undefined) {
-    add('paths.state', `/var/lib/mendwall/netns/${netns}`, '--netns');
-    add('paths.run', `/run/mendwall/netns/${netns}`, '--netns');
-  }
   add('paths.run', terminal.env['MENDWALL_RUN'], 'MENDWALL_RUN');
   add('paths.procfs', terminal.env['MENDWALL_PROCFS'], 'MENDWALL_PROCFS');
   add('paths.spool', terminal.env['MENDWALL_SPOOL'], 'MENDWALL_SPOOL');
@@ -104,11 +137,12 @@ function overridesOf({ terminal, options }: Session): Setting[] {
 /** The real Host for a configuration. */
 export function openHost(session: Session, config: Config, level?: 'info'): RealHost {
   const { quiet, verbose } = session.options;
-  return session.terminal.makeHost({
+  const host = session.terminal.makeHost({
     ownFolders: [config.stateDir, config.runDir],
     logForm: config.logFormat === 'json' ? 'json' : 'auto',
     logLevel: quiet === true ? 'error' : verbose === true ? 'debug' : (level ?? 'warning'),
   });
+  return session.inside === undefined ? host : hostIn(host, session.inside);
 }
 
 export interface OpenWorld extends World {

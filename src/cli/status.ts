@@ -81,7 +81,7 @@ export function statusLines(result: StatusResult, color: boolean): string[] {
   lines.push(...shown.slice(0, MOST_DRIFT_LINES).map((drift) => `  ${safe(describeDrift(drift))}`));
   if (shown.length > MOST_DRIFT_LINES)
     lines.push(`  ... and ${shown.length - MOST_DRIFT_LINES} more; mendwall status --json shows all`);
-  lines.push(...ownerLines(result), ...sourceLines(result));
+  lines.push(...ownerLines(result), ...sourceLines(result), ...namespaceLines(result, color));
   return lines;
 }
 
@@ -149,4 +149,17 @@ function sourceLines({ daemon }: StatusResult): string[] {
   if (daemon === undefined) return [];
   const rows = daemon.sources.map(({ source, state, detail }) => [source, state, safe(detail)]);
   return rows.length === 0 ? [] : ['', columns([['events', 'state', ''], ...rows])];
+}
+
+/** One line each: `qrouter-7  merge  guarded  3e2acbb50ffa5a15  drift: 1 pending`. */
+function namespaceLines({ daemon }: StatusResult, color: boolean): string[] {
+  const namespaces = daemon?.namespaces ?? [];
+  if (namespaces.length === 0) return [];
+  const rows = namespaces.map(({ name, mode, state, why, snapshot, drift }) => {
+    const kinds = Object.entries(drift).map(([kind, count]) => `${count} ${kind}`);
+    const found = kinds.length === 0 ? 'none' : paint(kinds.join(', '), 'red', color);
+    const last = why === undefined ? (snapshot === undefined ? '' : found) : paint(safe(why), 'red', color);
+    return [safe(name), mode, state, snapshot ?? '', last];
+  });
+  return ['', columns([['netns', 'mode', 'state', 'snapshot', 'drift'], ...rows])];
 }

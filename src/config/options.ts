@@ -131,6 +131,15 @@ const OWNERS_EXAMPLE = [
   '#   repair = "systemctl restart acme-agent"',
 ];
 
+/** Network namespaces guarded beside the daemon's own; netns.ts reads them. */
+const NETNS_EXAMPLE = [
+  '',
+  "# Network namespaces that the daemon guards as well, by name; * stands for the rest. Without mode: the daemon's.",
+  '#   [[netns]]',
+  '#   pattern = "qrouter-*"',
+  '#   mode = "observe"',
+];
+
 /** The default file: every option commented out, so that it says what there is and sets nothing. */
 export function defaultConfigText(): string {
   const lines = [
@@ -146,5 +155,5 @@ export function defaultConfigText(): string {
     section = second === undefined ? '' : first;
     lines.push(`# ${option.about}`, `# ${name} = ${JSON.stringify(option.initial)}`);
   }
-  return `${[...lines, ...OWNERS_EXAMPLE].join('\n')}\n`;
+  return `${[...lines, ...OWNERS_EXAMPLE, ...NETNS_EXAMPLE].join('\n')}\n`;
 }

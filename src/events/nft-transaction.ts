@@ -57,10 +57,11 @@ export function createTransaction(touched: Touched): Transaction {
   let run: Run | undefined;
 
   function changeOf({ family, table, name }: Words, isIptables: boolean): OpenChange {
-    const known = open.get(`${family} ${table}`);
+    const key = isIptables ? `${family} ${table}` : `native ${family} ${table}`;
+    const known = open.get(key);
     if (known !== undefined) return known;
     const change = emptyChange(family, ownCopy(table), isIptables);
-    open.set(ownCopy(`${family} ${table}`), change);
+    open.set(ownCopy(key), change);
     if (!isIptables) elsewhere = true;
     else touched(family as Family, change.name, name === undefined ? undefined : ownCopy(name));
     return change;
@@ -75,11 +76,8 @@ export function createTransaction(touched: Touched): Transaction {
     const words = wordsOf(text);
     if (words === undefined) return;
     const isIptables = isIptablesTable(words);
-    if (isIptables && !CORE.has(words.object)) {
-      elsewhere = true; // sets, elements, maps, flowtables, counters: never part of an iptables ruleset
-      return;
-    }
-    changeLine(changeOf(words, isIptables), words, text);
+    // Sets, elements, maps, flowtables, counters are never part of an iptables ruleset: native, under whatever name.
+    changeLine(changeOf(words, isIptables && CORE.has(words.object)), words, text);
   }
 
   function changeLine(change: OpenChange, words: Words, text: string): void {

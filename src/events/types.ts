@@ -35,7 +35,7 @@ export interface TableChange extends Changes {
   readonly table: TableName;
 }
 
-/** Any other table: of a family other than ip and ip6, or of another name. */
+/** Any other table: of a family other than ip and ip6, or of another name. Of `ip filter` what iptables never keeps there: sets. */
 export interface NativeChange extends Changes {
   readonly family: NftFamily;
   /** `inet filter`, as `tableKey` has it. */

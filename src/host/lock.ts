@@ -40,17 +40,19 @@ export interface LockRequest {
   readonly waitMs: number;
   /** Shown to those who find the lock busy. */
   readonly command: string;
+  /** Inode of the network namespace it is for; undefined: the one we are in. */
+  readonly netns?: string | undefined;
 }
 
 /** flock(1)'s exit code when the lock is held by another, chosen by us (-E) to be told from its own failures. */
 const BUSY = 75;
 
 /**
- * Takes the lock, waiting at most `waitMs`. The lock is for the network namespace we are in.
+ * Takes the lock, waiting at most `waitMs`. The lock is for one network namespace.
  * Throws HostError `lock-failed` when the file cannot be opened or flock(1) does not work.
  */
 export async function acquireLock(request: LockRequest): Promise<LockOutcome> {
-  const path = await lockPath(request.runDir, request.name);
+  const path = await lockPath(request);
   const startedMs = performance.now();
   for (;;) {
     const waitMs = Math.max(0, request.waitMs - (performance.now() - startedMs));
@@ -70,9 +72,9 @@ export async function acquireLock(request: LockRequest): Promise<LockOutcome> {
 }
 
 /** `<runDir>/<name>-<inode>.lock`: the inode is the network namespace's, as in `net:[4026531840]`. */
-async function lockPath(runDir: string, name: string): Promise<string> {
-  const link = await readlink('/proc/self/ns/net');
-  return join(runDir, `${name}-${link.replace(/\D/g, '')}.lock`);
+async function lockPath({ runDir, name, netns }: LockRequest): Promise<string> {
+  const inode = netns ?? (await readlink('/proc/self/ns/net')).replace(/\D/g, '');
+  return join(runDir, `${name}-${inode}.lock`);
 }
 
 async function openLockFile(path: string): Promise<FileHandle> {

@@ -3,6 +3,7 @@
 // What it does not do: end the process (main.ts does), parse, decide.
 
 import { spawn, type SpawnOptions } from 'node:child_process';
+import { type NetnsDoor, realNetns } from './netns.ts';
 import { realHost, type RealHost, type RealHostOptions } from './real.ts';
 import { decodeText, encodeText } from './text.ts';
 
@@ -12,8 +13,6 @@ export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Effective user id; 0 is root. */
   readonly uid: number;
-  /** How this program is started: interpreter and script, for running itself again. */
-  readonly self: readonly string[];
   /** Folder that holds `hooks/` and `docs/`. */
   readonly packageDir: string;
   readonly isTerminal: { readonly in: boolean; readonly out: boolean };
@@ -30,6 +29,7 @@ export interface Terminal {
   /** Calls `run` at each of these signals until the process ends. */
   onSignals(names: readonly NodeJS.Signals[], run: (name: NodeJS.Signals) => void): void;
   makeHost(options: RealHostOptions): RealHost;
+  readonly netns: NetnsDoor;
 }
 
 /** The terminal of this process. */
@@ -39,7 +39,6 @@ export function realTerminal(packageDir: string): Terminal {
     args: process.argv.slice(2),
     env: process.env,
     uid: process.geteuid?.() ?? 0,
-    self: [process.execPath, ...process.execArgv, process.argv[1] ?? ''],
     packageDir,
     isTerminal,
     out: (text) => void process.stdout.write(encodeText(text)),
@@ -52,6 +51,7 @@ export function realTerminal(packageDir: string): Terminal {
       for (const name of names) process.on(name, run);
     },
     makeHost: realHost,
+    netns: realNetns(),
   };
 }
 

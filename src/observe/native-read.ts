@@ -1,12 +1,15 @@
 // The native tables for a pass: their names, then those that are not iptables' own, one listing each. (nft 1.0.6 cannot
-// list two tables in one run: "No such file or directory" for all but one.)
+// list two tables in one run: "No such file or directory" for all but one.) Under a name of iptables' a table is read, too,
+// when it has a base chain that is not iptables' (`ip nat` with `chain prerouting`).
 // Guarantees: reads only; a listing that cannot be had is unreadable, never empty; without nft there is no native table.
 // Cost: one nft (3 ms) where there is no native table, two one after the other with some, whatever iptables holds.
 // `nft list tables` and `nft list ruleset` of 1.0.6 read all rules once for each table: with 11 tables and 10,000 rules 1.4 and
-// 1.8 s, with 101 tables 18 and 23 s. `nft list flowtables` names the same tables in 0.02 s, and one table is listed in 0.01 s.
+// 1.8 s, with 101 tables 18 and 23 s. `nft list chains` names the same tables, with their base chains, in 0.02 s, and one
+// table is listed in 0.01 s.
 // Does not: see a table whose name nft cannot read (`inet counter`, made by another program): no command could name it.
 
 import type { ExecResult, Host } from '../host/host.ts';
+import { hasNativeBase, isIptablesName } from '../ruleset/nft/iptables-part.ts';
 import { IPTABLES_KEYS } from '../ruleset/nft/iptables-tables.ts';
 import { parseNft } from '../ruleset/nft/parse.ts';
 import { type NftTable, tableKey } from '../ruleset/nft/types.ts';
@@ -16,7 +19,7 @@ export type NativeRead =
       readonly kind: 'tables';
       readonly tables: readonly NftTable[];
       readonly text: string;
-      /** What named all tables there are, neighbours' and iptables' too: `table ip libvirt_network {` ... */
+      /** What named all tables there are, neighbours' and iptables' too: `table ip libvirt_network {` ... (`nft list chains`) */
       readonly names: string;
       /** There is no nft, or the kernel has no nf_tables: no table can stand. */
       readonly isWithoutNft?: true;
@@ -42,20 +45,19 @@ const MOST_TRIES = 5;
 
 /**
  * Tables that nft alone speaks for, as `nft -s` lists them (no counters, nothing that runs out by itself); with `wanted` only
- * those of such a key (`inet filter`).
+ * those of such a key (`inet filter`). `known`: keys of tables that were native before; one under a name of iptables' is read, too,
+ * when nothing native is left in it.
  */
 export async function readNative(
   host: Pick<Host, 'exec'>,
   wanted: (key: string) => boolean = () => true,
+  known: { has(key: string): boolean } = new Set(),
 ): Promise<NativeRead> {
   for (let tries = 1; ; tries++) {
-    const names = await host.exec({ file: 'nft', args: ['list', 'flowtables'] });
+    const names = await host.exec({ file: 'nft', args: ['list', 'chains'] });
     if (saysNoNft(names)) return { ...NO_TABLES, isWithoutNft: true };
-    if (names.exitCode !== 0) return unreadable('nft list flowtables', names);
-    const keys = names.stdout
-      .split('\n')
-      .flatMap((line) => keyOf(line) ?? [])
-      .filter(wanted);
+    if (names.exitCode !== 0) return unreadable('nft list chains', names);
+    const keys = keysIn(names.stdout, known).filter(wanted);
     if (keys.length === 0) return { ...NO_TABLES, names: names.stdout };
     const results = (await listAll(host, keys)).filter((result) => !isNoName(result));
     const failed = results.find(({ exitCode }) => exitCode !== 0);
@@ -82,10 +84,12 @@ async function listAll({ exec }: Pick<Host, 'exec'>, keys: readonly string[]): P
 const isNoName = ({ exitCode, stderr }: ExecResult): boolean =>
   exitCode !== 0 && stderr.startsWith('Error: syntax error');
 
-/** `table inet filter {`. What iptables, ebtables and arptables keep in nftables is read with their own tools. */
-function keyOf(line: string): string | undefined {
-  const key = /^table (\S+ \S+) \{$/.exec(line.trimEnd())?.[1];
-  return key === undefined || IPTABLES_KEYS.has(key) ? undefined : key;
+/** What iptables, ebtables and arptables keep in nftables is read with their own tools. */
+function keysIn(listing: string, known: { has(key: string): boolean }): string[] {
+  const keys = [...listing.matchAll(/^table (\S+ \S+) \{$/gm)].map(([, key = '']) => key); // table inet filter {
+  if (!keys.some((key) => IPTABLES_KEYS.has(key))) return keys;
+  const mixed = new Set(parseNft(listing).tables.filter(hasNativeBase).map(tableKey));
+  return keys.filter((key) => !IPTABLES_KEYS.has(key) || (isIptablesName(key) && (mixed.has(key) || known.has(key))));
 }
 
 function parsed(text: string, keys: ReadonlySet<string>, names: string): NativeRead {

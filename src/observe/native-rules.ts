@@ -68,6 +68,36 @@ function firstFound(chains: ReadonlyMap<string, Looked>): string | undefined {
   return `table ${table} holds a native nft rule in chain ${chain}, which iptables-save shows as another: ${native?.found}; move it into a table of its own`;
 }
 
+/**
+ * The rule in one of these chains for which iptables-save leaves the whole table out; undefined when none is found. (What iptables
+ * 1.8.9 and 1.8.11 know: STATEMENTS and KEYS, and `xt`.)
+ */
+export async function incompatibleRule(
+  host: Host,
+  family: Family,
+  table: string,
+  chains: ReadonlySet<string>,
+): Promise<{ readonly chain: string; readonly text: string } | undefined> {
+  const { exitCode, stdout } = await host.exec({ file: 'nft', args: ['-j', 'list', 'table', family, table] });
+  const rules = exitCode === 0 ? rulesIn(stdout).filter(({ chain }) => chains.has(chain)) : [];
+  const rule = rules.find(({ expr }) => expr.some(isIncompatible));
+  return rule && { chain: rule.chain, text: await asListed(host, family, rule) };
+}
+
+/** Statements that come from what iptables has words for: payload, meta, cmp, bitwise, counter, immediate, lookup, range, limit. */
+const STATEMENTS = ['counter', 'accept', 'drop', 'return', 'continue', 'jump', 'goto', 'vmap', 'limit', 'xt', 'mangle'];
+const KEYS = ['payload', 'meta', '&', '|', '^', '<<', '>>', 'concat'];
+
+/** `{"match":{"left":{"ct":{"key":"state"}},...}}`, `{"log":null}`, `{"reject":{...}}` */
+function isIncompatible(expression: unknown): boolean {
+  const [statement] = Object.keys(expression ?? {});
+  const match = field(expression, 'match');
+  if (statement === 'log') return field(field(expression, 'log'), 'group') === undefined; // NFLOG has one
+  if (match === undefined) return statement !== undefined && !STATEMENTS.includes(statement);
+  const [left] = Object.keys(field(match, 'left') ?? {});
+  return left !== undefined && !KEYS.includes(left);
+}
+
 /** `filter INPUT` -> its rules' texts and how often each stands; chains without rules are left out. */
 function rulesByChain({ tables }: Ruleset): Map<string, ReadonlyMap<string, number>> {
   const chains = new Map<string, ReadonlyMap<string, number>>();

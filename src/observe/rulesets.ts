@@ -1,11 +1,12 @@
 // The live ruleset, as iptables-save prints it. Both families at once.
-// Guarantees: a table that is "incompatible" makes the family unreadable, never empty. Reads only; on the legacy engine
-// it never names a table (`-t` would create it).
+// Guarantees: a table that is "incompatible" makes the family unreadable, never empty, with the rule that does it; what stands there
+// natively beside iptables' own chains is left out (ruleset/nft/iptables-part.ts). Reads only; on the legacy engine it never names
+// a table (`-t` would create it).
 
 import type { Command, Host } from '../host/host.ts';
 import { parseDocument } from '../ruleset/iptables/parse.ts';
 import type { Family, Ruleset, TableName } from '../ruleset/types.ts';
-import { unreadableTables } from './engine.ts';
+import { withoutNative } from './mixed-tables.ts';
 
 export type FamilyRead =
   | { readonly kind: 'ruleset'; readonly ruleset: Ruleset; readonly text: string; readonly durationMs: number }
@@ -21,13 +22,12 @@ export async function readFamily(host: Host, family: Family, table?: TableName):
   const said = result.stderr.trim().split('\n')[0] ?? '';
   if (result.exitCode !== 0)
     return { kind: 'unreadable', family, why: `${command.file} ended with ${result.exitCode}: ${said}` };
-  const unreadable = unreadableTables(result.stdout);
-  if (unreadable.length > 0)
-    return { kind: 'unreadable', family, why: `table ${unreadable.join(', ')} is incompatible, use 'nft' tool` };
-  const { ruleset, problems } = parseDocument(result.stdout, family, command.file);
+  const { ruleset: printed, problems } = parseDocument(result.stdout, family, command.file);
   const problem = problems[0];
   if (problem !== undefined)
     return { kind: 'unreadable', family, why: `line ${problem.line} of ${command.file}: ${problem.message}` };
+  const ruleset = await withoutNative(host, printed, result.stdout);
+  if (typeof ruleset === 'string') return { kind: 'unreadable', family, why: ruleset };
   const native = await nativeRule(host, family, ruleset);
   if (native !== undefined) return { kind: 'unreadable', family, why: native };
   return { kind: 'ruleset', ruleset, text: result.stdout, durationMs: result.durationMs };

@@ -11,6 +11,7 @@ import { sameUserRules } from '../classify/same.ts';
 import type { Network } from '../ruleset/network.ts';
 import { isLibvirts } from '../owners/index.ts';
 import { isSentinel } from '../owners/mendwall.ts';
+import { regularChains } from '../ruleset/nft/iptables-part.ts';
 import { FAMILIES, type Family, type Ruleset, type TableName } from '../ruleset/types.ts';
 
 export interface SeenFamily {
@@ -40,7 +41,7 @@ export async function observe(context: PassContext, request: PassRequest): Promi
   const engines = (fast ? context.engines.last() : undefined) ?? (await context.engines.read());
   const engine = { ip: engineOf(engines.ip.engine), ip6: engineOf(engines.ip6.engine) };
   const reads = await Promise.all([...wantedReads(context, request, engine), refresh(context, fast)]);
-  const families = reads.filter((read): read is FamilyRead => read !== undefined);
+  const families = reads.flatMap((read) => (read === undefined ? [] : [withoutKnown(read, context)]));
   const unreadable = families.find((read) => read.kind === 'unreadable');
   if (unreadable !== undefined && unreadable.kind === 'unreadable') return { kind: 'unreadable', why: unreadable.why };
   for (const read of families) {
@@ -59,6 +60,19 @@ export async function observe(context: PassContext, request: PassRequest): Promi
     engine,
     readMs: context.host.clock.monoMs() - started,
   };
+}
+
+/** A native chain of the user's in a table of iptables' is none of iptables', also when nothing native leads to it any more. */
+function withoutKnown(read: FamilyRead, { memory }: PassContext): FamilyRead {
+  if (read.kind === 'unreadable') return read;
+  const tables = new Map(read.ruleset.tables);
+  for (const [name, table] of tables) {
+    const native = memory.wish.native.get(`${read.ruleset.family} ${name}`);
+    const names = new Set(native === undefined ? [] : regularChains(native));
+    if (names.size > 0)
+      tables.set(name, { name, chains: new Map([...table.chains].filter(([chain]) => !names.has(chain))) });
+  }
+  return { ...read, ruleset: { ...read.ruleset, tables } };
 }
 
 function wantedReads(

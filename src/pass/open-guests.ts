@@ -88,7 +88,10 @@ async function look(context: PassContext, request: PassRequest): Promise<Live | 
     await readNative(context.host, (key) => ownerOfNativeTable(key) === undefined),
   ];
   if (seen.kind === 'unreadable') return undefined;
-  return { seen, native: native.kind === 'tables' ? classifyNative(native.tables) : undefined };
+  return {
+    seen,
+    native: native.kind === 'tables' ? classifyNative(native.tables, context.memory.wish.native) : undefined,
+  };
 }
 
 // --- what is to be done ------------------------------------------------------------------------------------------

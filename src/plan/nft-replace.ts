@@ -2,14 +2,17 @@
 // Guarantees: never `flush ruleset`; a table that is as wanted is left out; of a table that cannot be loaded back nothing
 // is written, it is `refused` with the reasons. The input fails as a whole when a table that was missing has been made
 // meanwhile, or one that stood has been made anew or got or lost a rule (`create`, and the handles where the listing has them).
+// A table under a name of iptables' (`ip nat`) that stands is never deleted: iptables may keep chains in it. There the native
+// chains and sets are deleted one by one and written anew; the table's own flags and comment stay as they are.
 // Does not: delete tables that nobody named, or check with nft (apply does).
 
 import { elementsOf } from '../ruleset/nft/elements.ts';
 import { formatDuration, parseDuration } from '../ruleset/nft/duration.ts';
+import { isIptablesName } from '../ruleset/nft/iptables-part.ts';
 import { evidenceOf, type IptablesEvidence } from '../ruleset/nft/iptables-tables.ts';
 import { printNftObject } from '../ruleset/nft/print.ts';
 import { sameTable } from '../ruleset/nft/same.ts';
-import { chainsOf, type NftSet, type NftTable, tableKey } from '../ruleset/nft/types.ts';
+import { chainsOf, type NftObject, type NftSet, type NftTable, tableKey } from '../ruleset/nft/types.ts';
 import { isOwned, type Unloadable, unloadableIn } from '../ruleset/nft/unloadable.ts';
 
 export interface NftReplacement {
@@ -47,7 +50,10 @@ export interface ReplaceOptions {
   readonly remove?: readonly string[];
 }
 
-/** The input that turns `live` into `wanted` for the tables that are wanted. */
+/**
+ * The input that turns `live` into `wanted` for the tables that are wanted. Of a live table under a name of iptables' only the native
+ * part is given (classify-native.ts).
+ */
 export function renderReplacement(
   wanted: readonly NftTable[],
   live: readonly NftTable[],
@@ -57,26 +63,22 @@ export function renderReplacement(
   const blocks: string[] = [];
   const replaced: string[] = [];
   const refused: NftRefusal[] = [];
-  for (const table of wanted) {
-    const key = tableKey(table);
+  for (const asked of wanted) {
+    const key = tableKey(asked);
     const before = now.get(key);
+    const table = before !== undefined && isIptablesName(key) ? withLinesOf(asked, before) : asked;
     if (before !== undefined && sameTable(before, table)) continue;
     const refusal = refusalOf(table, before, key);
     if (refusal !== undefined) refused.push(refusal);
     else {
-      blocks.push(
-        renderTable(
-          table,
-          before === undefined ? renderCreation(table, key) : renderDeletion(before, locks.get(key)),
-          ageMs,
-        ),
-      );
+      const first = before === undefined ? renderCreation(table, key) : renderDeletion(before, locks.get(key));
+      blocks.push(renderTable(table, first, ageMs));
       replaced.push(key);
     }
   }
   for (const key of remove) {
     const before = now.get(key);
-    if (before === undefined) continue;
+    if (before === undefined || (isIptablesName(key) && before.objects.length === 0)) continue;
     if (isOwned(before)) refused.push({ kind: 'owned', table: key, progname: before.progname });
     else {
       blocks.push(renderDeletion(before, locks.get(key)));
@@ -120,13 +122,37 @@ function renderCreation(table: NftTable, key: string): string {
  */
 function renderDeletion(table: NftTable, lock: NftLock | undefined): string {
   const key = tableKey(table);
-  if (table.handle === undefined) return `delete table ${key}\n`;
+  const isMixed = isIptablesName(key);
+  if (table.handle === undefined) return isMixed ? renderEmptying(table, key, 'flush') : `delete table ${key}\n`;
   const guard =
     lock === undefined ? [] : [`create chain ${key} ${lock.chain}\ndelete chain ${key} handle ${lock.nextHandle}\n`];
   const rules = chainsOf(table).flatMap(({ name, rules: all }) =>
     all.flatMap(({ handle }) => (handle === undefined ? [] : [`delete rule ${key} ${name} handle ${handle}\n`])),
   );
-  return [...guard, ...rules, `delete table ${table.family} handle ${table.handle}\n`].join('');
+  const last = isMixed ? renderEmptying(table, key) : `delete table ${table.family} handle ${table.handle}\n`;
+  return [...guard, ...rules, last].join('');
+}
+
+/** What is native in the table goes object by object: first what leads to chains and counters, then these. */
+function renderEmptying(table: NftTable, key: string, rules: 'flush' | 'gone' = 'gone'): string {
+  const rank = ({ kind }: NftObject): number => ['set', 'flowtable', 'chain', 'stateful', 'opaque'].indexOf(kind);
+  const flushed = (rules === 'flush' ? chainsOf(table) : []).map(({ name }) => `flush chain ${key} ${name}\n`);
+  const deleted = [...table.objects]
+    .sort((a, b) => rank(a) - rank(b))
+    .flatMap((object) => (object.kind === 'opaque' ? [] : [`delete ${wordOf(object)} ${key} ${object.name}\n`]));
+  return [...flushed, ...deleted].join('');
+}
+
+/** `chain`, `map`, `ct helper` */
+function wordOf(object: Exclude<NftObject, { kind: 'opaque' }>): string {
+  if (object.kind === 'set') return object.keyword === 'map' ? 'map' : 'set';
+  return object.kind === 'stateful' ? object.keyword : object.kind;
+}
+
+/** The table with the flags and comment of another: a table that stands keeps its own. */
+function withLinesOf(table: NftTable, { flags, comment, parts }: NftTable): NftTable {
+  const lines = parts.filter(({ kind }) => kind === 'line');
+  return { ...table, flags, comment, parts: [...lines, ...table.parts.filter(({ kind }) => kind !== 'line')] };
 }
 
 /** The set's text, with the time its elements have left now. Without such elements the text stays as it is. */

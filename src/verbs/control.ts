@@ -7,14 +7,22 @@ import type { PauseResult } from './pause.ts';
 import type { DaemonStatus } from './status.ts';
 import type { World } from './types.ts';
 
+/** What `status` says besides the guard's own. */
+type More = () => Pick<DaemonStatus, 'namespaces'>;
+
 /** The handler of a running daemon. `world.context` is the guard's own. */
-export function controlHandler(world: World, guard: GuardApi): ControlHandler {
-  return (request) => handleControl(world, request, guard);
+export function controlHandler(world: World, guard: GuardApi, more: More = () => ({})): ControlHandler {
+  return (request) => handleControl(world, request, guard, more);
 }
 
-export async function handleControl(world: World, request: ControlRequest, guard: GuardApi): Promise<ControlAnswer> {
+export async function handleControl(
+  world: World,
+  request: ControlRequest,
+  guard: GuardApi,
+  more: More = () => ({}),
+): Promise<ControlAnswer> {
   const { verb, args } = request;
-  if (verb === 'status') return done({ ...guard.status(), pid: process.pid } satisfies DaemonStatus);
+  if (verb === 'status') return done({ ...guard.status(), pid: process.pid, ...more() } satisfies DaemonStatus);
   if (!isVerb(verb)) return refuse('unknown-verb', `the daemon does not know "${verb}"; is it of another version?`);
   const wrong = wrongArgument(verb, args);
   if (wrong !== undefined) return refuse('bad-request', `${verb}: ${wrong}`);

@@ -26,6 +26,22 @@ import type { World } from './types.ts';
 /** What the running daemon answers. */
 export interface DaemonStatus extends GuardStatus {
   readonly pid: number;
+  /** What it guards by `[[netns]]`, by name; only its own socket says. */
+  readonly namespaces?: readonly NamespaceStatus[];
+}
+
+/** A network namespace that the daemon guards beside its own. */
+export interface NamespaceStatus {
+  readonly name: string;
+  readonly mode: Mode;
+  /** `failed`: not guarded now; it is tried again. */
+  readonly state: 'starting' | 'guarded' | 'failed';
+  /** Why it failed. */
+  readonly why: string | undefined;
+  readonly snapshot: string | undefined;
+  readonly passes: number;
+  /** Left by the last pass, by kind. */
+  readonly drift: Readonly<Partial<Record<Drift['kind'], number>>>;
 }
 
 export interface StatusResult {

@@ -44,7 +44,6 @@ export async function openFakeTerminal(): Promise<FakeTerminal> {
       args: line.split(' ').filter((word) => word !== ''),
       env: { MENDWALL_RUN: runDir },
       uid: 0,
-      self: ['node', 'mendwall.cjs'],
       packageDir: TOP,
       isTerminal: { in: false, out: false },
       out: (text) => void (told.out += text),
@@ -55,6 +54,7 @@ export async function openFakeTerminal(): Promise<FakeTerminal> {
       hand: () => Promise.resolve(127),
       onSignals: () => undefined,
       makeHost: () => ({ ...host, clock, close: () => Promise.resolve() }),
+      netns: { list: () => Promise.resolve({ found: [], unready: [] }), open: () => Promise.resolve(undefined) },
       ...change,
     };
     const exitCode = await runCommandLine(terminal);

@@ -34,7 +34,7 @@ beforeEach(async () => {
   );
   terminal.host.answer('nft', ({ args }) => {
     const words = args.join(' ');
-    if (words === 'list flowtables')
+    if (words === 'list chains' || words === 'list flowtables')
       return { stdout: [...tables.keys()].map((family) => `table ${family} libvirt_network {\n}\n`).join('') };
     if (words === '-s list ruleset') return { stdout: [...tables.values()].join('') };
     const family = /^(?:-s )?-a list table (ip6?) libvirt_network$/.exec(words)?.[1];

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { COMMANDS } from '../../src/cli/commands.ts';
+import type { NetnsDoor, OpenNetns } from '../../src/host/netns.ts';
 import { VERSION } from '../../src/cli/version.ts';
 import { type FakeTerminal, openFakeTerminal } from './fake-terminal.ts';
 
@@ -127,20 +128,27 @@ describe('the program', () => {
     }
   });
 
-  it('runs itself again inside a network namespace, with the same words', async () => {
-    terminal.host.files.texts.set('/run/netns/blue', '');
-    const given: (readonly string[])[] = [];
-    const hand = (file: string, args: readonly string[]): Promise<number> => {
-      given.push([file, ...args]);
-      return Promise.resolve(3);
+  it('runs every program inside the network namespace that --netns names, with folders of its own', async () => {
+    const entered: string[] = [];
+    const blue: OpenNetns = {
+      name: 'blue',
+      life: '7-1',
+      inode: '7',
+      enter: (command) => (entered.push(command.file), command),
+      close: () => Promise.resolve(),
     };
-    expect((await terminal.run('--netns blue status --json', { hand })).exitCode).toBe(3);
-    expect(given).toEqual([
-      ['ip', 'netns', 'exec', 'blue', 'env', 'MENDWALL_NETNS=blue', 'node', 'mendwall.cjs', 'status', '--json'],
-    ]);
-    expect(await terminal.run('--netns bleu status', { hand })).toMatchObject({
+    const netns: NetnsDoor = {
+      list: () => Promise.resolve({ found: [blue], unready: [] }),
+      open: (name) => Promise.resolve(name === 'blue' ? blue : undefined),
+    };
+    terminal.host.answer('cat', () => ({ stdout: '' })); // /proc/net/ip_tables_names, as it is in there
+    expect((await terminal.run('status --netns=blue', { netns })).out).toContain('none; run `mendwall init` first');
+    expect(entered).toContain('iptables-save');
+    expect((await terminal.run('--state /s --netns blue config show', { netns })).out).toContain('"/s/netns/blue"');
+    expect(await terminal.run('--netns bleu status', { netns })).toMatchObject({
       exitCode: 2,
       err: expect.stringContaining('did you mean "blue"') as string,
     });
+    expect((await terminal.run('--netns blue hooks status', { netns })).exitCode).toBe(2);
   });
 });

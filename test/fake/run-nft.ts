@@ -11,7 +11,7 @@ export function runNft(run: Run, args: readonly string[]): Ran {
   const [verb, what, family = 'ip', table = ''] = args.join(' ').split(' ');
   if (verb === 'flush' && what === 'ruleset') return flushRuleset(run);
   if (verb === 'list' && what === 'tables') return { ...done, stdout: listTables(run.state) };
-  if (verb === 'list' && what === 'flowtables')
+  if (verb === 'list' && (what === 'flowtables' || what === 'chains'))
     return { ...done, stdout: listTables(run.state).replaceAll('\n', ' {\n}\n') };
   if (verb === 'add' && what === 'table') return addNative(run, `${family} ${table}`);
   if (verb === 'delete' && what === 'table') return deleteTable(run, family, table);

@@ -52,6 +52,8 @@ export interface HypervisorOptions {
 
 export interface Hypervisor extends Place {
   readonly engine: Engine;
+  /** libvirt's; `iptables` without a libvirt. */
+  readonly backend: Backend;
   /** Pid 1 of the hypervisor as the machine sees it. */
   readonly pid: number;
   readonly outside: Place;
@@ -110,6 +112,7 @@ async function furnish(namespaces: Namespaces, options: HypervisorOptions): Prom
   const hypervisor: Hypervisor = {
     ...place,
     engine,
+    backend: options.backend ?? 'iptables',
     pid: namespaces.pid,
     outside,
     outsideAgent,

@@ -35,6 +35,54 @@ const captured = (name: string): Commit[] =>
     },
   }));
 
+describe('a table under a name of iptables', () => {
+  const nat = (...commits: Commit[]): unknown => burstOf(...commits).native.get('ip nat');
+  const IN_NAT = { table: 'nat', chains: ['prerouting'] };
+
+  it.each<[string, Commit, object | undefined]>([
+    [
+      'nft -f that replaces it is a load',
+      commit({ ...IN_NAT, run: 'nft -f x', deletesTable: true, addsTable: true, added: 3, deleted: 3 }),
+      { replaced: true, wiped: false },
+    ],
+    [
+      'nft flush chain is a wipe',
+      commit({ ...IN_NAT, run: 'nft flush chain ip nat prerouting', deleted: 1 }),
+      { wiped: true, emptied: ['prerouting'] },
+    ],
+    ['nft add rule took nothing', commit({ ...IN_NAT, run: 'nft add rule', added: 1 }), { wiped: false }],
+    [
+      'nft delete table names it',
+      commit({ ...IN_NAT, run: 'nft delete table ip nat', deletesTable: true, deleted: 3 }),
+      { wiped: true, named: true },
+    ],
+    [
+      'iptables -F takes native rules along, and never means them',
+      commit({ ...IN_NAT, run: 'iptables -t nat -F', deleted: 1 }),
+      { wiped: true, flushed: true, named: false, byOther: true },
+    ],
+    [
+      'so does a whole iptables-restore, which is no load of native rules',
+      commit({ ...IN_NAT, run: 'iptables-restore x', deletesTable: true, addsTable: true, added: 3, deleted: 3 }),
+      { wiped: true, replaced: false },
+    ],
+    [
+      'iptables in its own chains says nothing',
+      commit({ table: 'nat', chains: ['POSTROUTING'], deleted: 2 }),
+      undefined,
+    ],
+    ['nor does libvirt', commit({ table: 'nat', chains: ['LIBVIRT_PRT'], deleted: 5, run: LIBVIRTD }), undefined],
+    [
+      'nor nft in chains of iptables’',
+      commit({ table: 'nat', chains: ['POSTROUTING'], added: 1, run: 'nft add rule' }),
+      undefined,
+    ],
+  ])('%s', (_, heard, expected) => {
+    if (expected === undefined) expect(nat(heard)).toBeUndefined();
+    else expect(nat(heard)).toMatchObject(expected);
+  });
+});
+
 describe('the summary of a native table', () => {
   it.each<[string, Commit[], object]>([
     ['a file that begins with flush ruleset is a load', captured('same'), { replaced: true, wiped: false }],

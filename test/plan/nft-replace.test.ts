@@ -38,6 +38,24 @@ describe('a replacement', () => {
     expect(replaced).toEqual(['ip b', 'inet a']);
   });
 
+  it('never deletes a table under a name of iptables’ that stands: what is native in it goes and comes, its lines stay', () => {
+    const chain =
+      '\tchain prerouting {\n\t\ttype nat hook prerouting priority -100; policy accept;\n\t\tip saddr @s drop\n\t}\n';
+    const now = `table ip nat { # handle 9\n\tset s { # handle 1\n\t\ttype ipv4_addr\n\t}\n${chain.replace(' {', ' { # handle 2').replace(' drop', ' accept # handle 3')}}\n`;
+    const wanted = `table ip nat {\n\tcomment "x"\n${chain}}\n`;
+    const locks = new Map([['ip nat', { chain: 'mw-1a2b3c4d', nextHandle: 5 }]]);
+    expect(renderReplacement(tables(wanted), tables(now), { locks }).input).toBe(
+      'create chain ip nat mw-1a2b3c4d\ndelete chain ip nat handle 5\ndelete rule ip nat prerouting handle 3\n' +
+        `delete set ip nat s\ndelete chain ip nat prerouting\ntable ip nat {\n${chain}}\n`,
+    );
+    expect(renderReplacement(tables(wanted), []).input).toMatch(
+      /^create table ip nat \{\n\tcomment "x"\n\}\ntable ip nat/,
+    );
+    const gone = renderReplacement([], tables(now), { remove: ['ip nat'] });
+    expect(gone.input).not.toContain('delete table');
+    expect(renderReplacement([], tables('table ip nat {\n}\n'), { remove: ['ip nat'] }).replaced).toEqual([]);
+  });
+
   it('never flushes the ruleset', () => {
     expect(renderReplacement(tables(A + B), []).input).not.toContain('flush');
   });

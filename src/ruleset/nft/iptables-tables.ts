@@ -56,17 +56,29 @@ const hasXt = (table: NftTable): boolean =>
 function hasShape(table: NftTable): boolean {
   const chains = chainsOf(table);
   const bases = chains.filter((chain) => chain.base !== undefined);
-  return chains.length === table.objects.length && bases.every((chain) => isBuiltin(chain, table));
+  return chains.length === table.objects.length && bases.every((chain) => isBuiltinChain(chain, table));
 }
 
-/** Priorities of the tables in ip and ip6 (iptables/nft.c, xtables_ipv4); nat differs by hook. */
-const PRIORITIES: Readonly<Record<string, number>> = { filter: 0, mangle: -150, raw: -300, security: 50 };
+/** Of the tables in ip and ip6 (iptables/nft.c, xtables_ipv4): the hooks that each has, and its priority; nat's differs by hook. */
+const BASES: Readonly<Record<string, { readonly hooks: string; readonly priority: number }>> = {
+  filter: { hooks: 'input forward output', priority: 0 },
+  nat: { hooks: 'prerouting input output postrouting', priority: 100 },
+  mangle: { hooks: 'prerouting input forward output postrouting', priority: -150 },
+  raw: { hooks: 'prerouting output', priority: -300 },
+  security: { hooks: 'input forward output', priority: 50 },
+};
 
-function isBuiltin({ name, base }: NftChain, { family, name: table }: NftTable): boolean {
+/** A base chain as iptables makes it: any other in its tables it calls incompatible, and leaves alone. */
+export function isBuiltinChain({ name, base }: NftChain, { family, name: table }: NftTable): boolean {
   if (base === undefined) return false;
   if (family === 'bridge' && table === 'broute') return name === 'BROUTING';
   if (name !== base.hook.toUpperCase()) return false;
   if (family === 'bridge' || family === 'arp') return true;
-  const nat = name === 'PREROUTING' || name === 'OUTPUT' ? -100 : 100;
-  return base.priority.number === (table === 'nat' ? nat : PRIORITIES[table]);
+  const own = BASES[table];
+  if (own?.hooks.split(' ').includes(base.hook) !== true || base.type !== typeOf(table, base.hook)) return false;
+  const isEarly = table === 'nat' && (base.hook === 'prerouting' || base.hook === 'output');
+  return base.priority.number === (isEarly ? -100 : own.priority);
 }
+
+const typeOf = (table: string, hook: string): string =>
+  table === 'nat' ? 'nat' : table === 'mangle' && hook === 'output' ? 'route' : 'filter';

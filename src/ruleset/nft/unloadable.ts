@@ -30,6 +30,8 @@ export const UNLOADABLE_REASONS = [
   'quote',
   /** The listing ends within the table. */
   'incomplete',
+  /** A rule of iptables' leads to a native chain of the same table (iptables-part.ts). */
+  'shared',
 ] as const;
 export type UnloadableReason = (typeof UNLOADABLE_REASONS)[number];
 

@@ -144,6 +144,21 @@ describe('the units', () => {
   });
 });
 
+describe('the sandbox with mendwall-netns.conf', () => {
+  it('lets the daemon into a network namespace, which the unit alone does not', async () => {
+    const unit = '/etc/systemd/system/enter.service';
+    const enter = 'nsenter --net=/run/netns/sandboxed -- iptables-save';
+    await systemd.sh(`sed 's|^ExecStart=.*|ExecStart=/bin/sh -ec "${enter}"|; s|^Type=.*|Type=oneshot|; /^WatchdogSec/d; /^Restart/d' \
+      /etc/systemd/system/mendwall.service >${unit}; ip netns add sandboxed; ${enter}; systemctl daemon-reload`);
+    expect((await systemd.exec('systemctl', ['start', 'enter.service'])).exitCode).not.toBe(0);
+    const input = readFileSync(join(REPOSITORY, 'systemd/mendwall-netns.conf'), 'utf8');
+    await systemd.exec('sh', ['-ec', `mkdir ${unit}.d; cat >${unit}.d/netns.conf; systemctl daemon-reload`], { input });
+    const result = await systemd.exec('systemctl', ['start', 'enter.service']);
+    expect(result.exitCode, await systemd.journal('enter.service')).toBe(0);
+    await systemd.sh('ip netns del sandboxed');
+  });
+});
+
 describe('the daemon', () => {
   it('is started by its notification, reloaded by SIGHUP, and its stop leaves the spool', async () => {
     await systemd.sh('systemctl start mendwall.service');
