@@ -34,10 +34,11 @@ describe('an effect in words', () => {
     expect(found?.dependsOn).toEqual(['-m limit --limit 1/second']);
   });
 
-  it('finds a policy that was turned, but for what rules before decide', () => {
+  it('finds a policy that was turned, without the packets that a rule before decides', () => {
     const [found] = said(['-A INPUT -i lo -j ACCEPT'], ['-A INPUT -i lo -j ACCEPT'], { INPUT: 'DROP' });
+    expect(found?.packets[0]).toContain('in not lo');
     expect(found).toMatchObject({
-      exceptEarlier: true,
+      exceptEarlier: false,
       after: { verdict: 'drop', decidedBy: { text: '-P INPUT DROP' } },
     });
   });
