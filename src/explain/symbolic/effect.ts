@@ -72,10 +72,15 @@ function changeOf(piece: Piece, family: Family, fromHost: boolean): Change[] {
   return [{ family, fromHost, before, after, region, example, sure: example !== undefined }];
 }
 
+const MOST_CUTS = 64;
+
 /** What exclusions cut off straight is said by the box itself. */
 function tightened(region: Region, family: Family): Box {
   let { box } = region;
-  for (const hole of holesNear(region)) {
+  const near = holesNear(region);
+  // Cut off by so many, the box would be no easier to read.
+  if (near.length > MOST_CUTS) return box;
+  for (const hole of near) {
     const [rest, ...more] = hole.but === hole.until ? cutOut(box, hole.box, family) : [];
     if (rest !== undefined && more.length === 0) box = rest;
   }
