@@ -54,11 +54,17 @@ function optionOf(meanings: Meanings, option: Option, segment: Segment, context:
   return option.negated ? not(meaning) : meaning;
 }
 
-/** One of the rule's own options, `-s 10.0.0.0/8`, without "!"; undefined when it is none or cannot be read. */
-export function ownOption(name: string, argument: string, context: CompileContext): Predicate | undefined {
-  return argument === '!' || OWN[name] === undefined
+/** One option without "!" and with one argument, `-s 10.0.0.0/8`; undefined when it is none or cannot be read. */
+export function guardOption(
+  match: string,
+  name: string,
+  argument: string,
+  context: CompileContext,
+): Predicate | undefined {
+  const meanings = match === '' ? OWN : MATCHES.get(match);
+  return argument === '!' || meanings === undefined
     ? undefined
-    : meaningOf(OWN, { name, args: [argument], negated: false }, context);
+    : meaningOf(meanings, { name, args: [argument], negated: false }, context);
 }
 
 /** The same option stands in thousands of rules: one predicate serves them all. Addresses differ, they are not kept. */

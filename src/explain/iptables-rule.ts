@@ -7,7 +7,8 @@
 import type { Chain, Ruleset } from '../ruleset/types.ts';
 import { compileContext, type CompileContext, type Facts } from './facts.ts';
 import { all, type Predicate } from './expression.ts';
-import { matchOf, ownOption } from './iptables-match.ts';
+import { Guards } from './iptables-guards.ts';
+import { matchOf } from './iptables-match.ts';
 import { targetAction } from './iptables-target.ts';
 import { ruleWords } from './iptables-words.ts';
 import type { BaseChain, CompiledChain, CompiledRule, Hook, Program, Step } from './program.ts';
@@ -29,27 +30,30 @@ const SEATS: Readonly<Record<string, ReadonlyMap<string, Seat>>> = {
   security: new Map(hooks(50, 'input', 'forward', 'output')),
 };
 
-/** Compiles one rule, `-A CHAIN ...`: its first option at once, the rest when a packet passes that. */
-export function compileIptablesRule(text: string, context: CompileContext): CompiledRule {
-  let steps: readonly Step[] | undefined;
-  return {
-    text,
-    guard: firstOption(text, context),
-    get steps() {
-      steps ??= compileSteps(text, context);
-      return steps;
-    },
-  };
+/** A class, as a ruleset has ten thousand: accessors of a literal cost each of them its own functions. */
+class LazyRule implements CompiledRule {
+  readonly text: string;
+  readonly #context: CompileContext;
+  #guards: Guards | undefined;
+  #steps: readonly Step[] | undefined;
+
+  constructor(text: string, context: CompileContext) {
+    this.text = text;
+    this.#context = context;
+  }
+
+  someGuard(test: (guard: Predicate) => boolean): boolean {
+    return (this.#guards ??= new Guards(this.text, this.#context)).some(test);
+  }
+
+  get steps(): readonly Step[] {
+    return (this.#steps ??= compileSteps(this.text, this.#context));
+  }
 }
 
-/** `-A INPUT -s 10.0.0.1/32 -p tcp ...`: what `-s` says. Undefined where the rule begins otherwise. */
-function firstOption(text: string, context: CompileContext): Predicate | undefined {
-  const start = text.indexOf(' ', 3) + 1;
-  // `-s `, `-d `, `-i `, `-o `, `-p `
-  if (start === 0 || text[start] !== '-' || text[start + 2] !== ' ') return undefined;
-  const name = text.slice(start, start + 2);
-  const end = text.indexOf(' ', start + 3);
-  return end === -1 ? undefined : ownOption(name, text.slice(start + 3, end), context);
+/** Compiles one rule, `-A CHAIN ...`: nothing at once, its guards when a packet comes by, the rest when it passes them. */
+export function compileIptablesRule(text: string, context: CompileContext): CompiledRule {
+  return new LazyRule(text, context);
 }
 
 function compileSteps(text: string, context: CompileContext): readonly Step[] {

@@ -41,8 +41,11 @@ export interface CompiledChain {
 export interface CompiledRule {
   /** As printed, without counters and handle. */
   readonly text: string;
-  /** Must hold for the rule to match; also one of the steps. Where it fails, the steps need not be compiled. */
-  readonly guard?: Predicate | undefined;
+  /**
+   * Asks of the rule's guards until one is so. Each guard must hold for the rule to match, and is part of the steps, too:
+   * where one fails, the steps need not be compiled.
+   */
+  readonly someGuard?: (test: (guard: Predicate) => boolean) => boolean;
   /** From left to right. A rule without a verdict at its end goes on with the next rule. */
   readonly steps: readonly Step[];
 }

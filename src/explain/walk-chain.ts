@@ -81,7 +81,7 @@ function either(a: Flow | undefined, b: Flow | undefined): Flow | undefined {
 
 function runRule(scope: Scope, chain: CompiledChain, index: number, entry: Flow, depth: number): Ways {
   const rule = chain.rules[index] as CompiledRule;
-  if (rule.guard !== undefined && holds(rule.guard, entry.packet) === false) return { stay: entry };
+  if (rule.someGuard?.((guard) => holds(guard, entry.packet) === false) === true) return { stay: entry };
   const { gathered } = scope;
   const endingsBefore = gathered.endings.length;
   const whys: string[] = [];

@@ -88,7 +88,7 @@ type Chains = readonly [CompiledChain | undefined, CompiledChain | undefined];
 function worthIt(walk: Walk, chains: Chains, piece: Piece, same: SameChains): Piece[] {
   const [a, b] = walk.bases;
   if (a === undefined || b === undefined || a.policy !== b.policy) return [piece];
-  const differing = pairsOf(walk, chains).filter((pair) => isDifferent(walk, pair, same));
+  const differing = pairsOf(walk, chains).pairs.filter((pair) => isDifferent(walk, pair, same));
   if (differing.length > MOST_PARTS || [a, b].some(changesSight)) return [piece];
   const parts: Piece[] = [];
   let left = piece;

@@ -15,7 +15,7 @@ import { ICMP_PROTOCOLS } from './base-pair.ts';
 import { type Box, cutOut, type Point } from './box.ts';
 import { START, runJourney, type Journeys } from './journey-pair.ts';
 import { type Flow, type Lane, type Outcome, outcomeOf, type Piece } from './lane.ts';
-import { findWitness, holesNear, type Region } from './piece.ts';
+import { type Budget, findWitness, holesNear, type Region } from './piece.ts';
 import { onlyValue, type RangeSet } from './range-set.ts';
 import { chainsCompared } from './rule-pairs.ts';
 import type { Seen, Sight } from './sight.ts';
@@ -45,39 +45,42 @@ export interface Effect {
   readonly complete: boolean;
 }
 
-/** Rules that may be held against pieces before it is given up: about 2 s. */
-const BUDGET = 3_000_000;
+/** Rules that may be held against pieces before it is given up: about 2 s; and what saying the changes may cost. */
+const BUDGET = 1_500_000;
+const BUDGET_OF_WORDS = 500_000;
 
 export function effect(before: Program, after: Program, families: readonly Family[], host: HostView = {}): Effect {
   const budget = { left: BUDGET };
+  const ofWords = { left: BUDGET_OF_WORDS };
   const same = chainsCompared();
   const changes = families.flatMap((family) => {
     const journeys: Journeys = { family, host, pairs: new Map(), budget, same, programs: [before, after] };
     return [false, true].flatMap((fromHost) =>
       startsOf(family, fromHost).flatMap((start) =>
-        runJourney(journeys, start, fromHost).flatMap((piece) => changeOf(piece, family, fromHost)),
+        runJourney(journeys, start, fromHost).flatMap((piece) => changeOf(piece, family, fromHost, ofWords)),
       ),
     );
   });
-  return { changes, complete: budget.left > 0 };
+  return { changes, complete: budget.left > 0 && ofWords.left > 0 };
 }
 
-function changeOf(piece: Piece, family: Family, fromHost: boolean): Change[] {
+function changeOf(piece: Piece, family: Family, fromHost: boolean, budget: Budget): Change[] {
+  if (budget.left <= 0) return [];
   const [before, after] = piece.lanes.map(fateOf) as [Fate, Fate];
   if (before.outcome === after.outcome && (before.outcome !== 'accept' || sameTranslation(before, after))) return [];
-  const witness = findWitness(piece, family);
+  const witness = findWitness(piece, family, budget);
   if (witness.kind === 'empty') return [];
   const example = witness.kind === 'packet' ? witness.point : undefined;
-  const region: Region = { box: tightened(piece, family), but: piece.but };
+  const region: Region = { box: tightened(piece, family, budget), but: piece.but };
   return [{ family, fromHost, before, after, region, example, sure: example !== undefined }];
 }
 
 const MOST_CUTS = 64;
 
 /** What exclusions cut off straight is said by the box itself. */
-function tightened(region: Region, family: Family): Box {
+function tightened(region: Region, family: Family, budget: Budget): Box {
   let { box } = region;
-  const near = holesNear(region);
+  const near = holesNear(region, budget);
   // Cut off by so many, the box would be no easier to read.
   if (near.length > MOST_CUTS) return box;
   for (const hole of near) {

@@ -11,10 +11,11 @@ import { addressText, addressValue, type Value } from '../values.ts';
 import { asksNat, type SameChains, walkBase } from './base-pair.ts';
 import { type Box, meetBoxes } from './box.ts';
 import { inStep, type Lane, type Lanes, OUT, type Piece, withLanes } from './lane.ts';
+import type { Budget } from './piece.ts';
 import { flag } from './predicate-boxes.ts';
 import { chainsCompared } from './rule-pairs.ts';
 import { foundOut, isValue, seen, type Seen, withSeen } from './sight.ts';
-import type { Budget, Walk } from './walk-pair.ts';
+import type { Walk } from './walk-pair.ts';
 
 /** From the loopback interface packets come in again. */
 export type Part = Hook | 'conntrack' | 'route' | 'reroute' | 'loop';

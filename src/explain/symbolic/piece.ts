@@ -63,25 +63,54 @@ export type Witness =
   | { readonly kind: 'empty'; readonly hiding: ReadonlySet<Hole> }
   | { readonly kind: 'unknown' };
 
-/** Steps a search may take; each looks at the exclusions that touch what is left. */
-const BUDGET = 2_000;
+/** What a whole comparison may cost: rules held against pieces, and exclusions looked at. Used up, it is not complete. */
+export interface Budget {
+  left: number;
+}
+
+/** Steps one search may take; each looks at the exclusions that touch what is left. */
+const MOST_STEPS = 2_000;
+/** Exclusions looked at in the time of one rule held against a piece. */
+const HOLES_A_UNIT = 8;
 
 interface Search {
   readonly family: Family;
   readonly hiding: Set<Hole>;
+  readonly budget: Budget;
   left: number;
 }
 
+/** A region goes on through later chains as it is: it is looked at once. */
+const FOUND = new WeakMap<Box, { but: Exclusions | undefined; family: Family; witness: Witness }>();
+
 /** A packet of the region, or the exclusions that together cover it. */
-export function findWitness({ box, but }: Region, family: Family): Witness {
-  const search: Search = { family, hiding: new Set(), left: BUDGET };
+export function findWitness({ box, but }: Region, family: Family, budget: Budget = { left: Infinity }): Witness {
+  const before = FOUND.get(box);
+  if (before !== undefined && before.but === but && before.family === family) return before.witness;
+  const witness = firstPoint({ box, but }, family, budget) ?? searchWitness({ box, but }, family, budget);
+  if (witness.kind !== 'unknown') FOUND.set(box, { but, family, witness });
+  return witness;
+}
+
+/** Most often any packet of the box will do. */
+function firstPoint({ box, but }: Region, family: Family, budget: Budget): Witness | undefined {
+  const point = somePoint(box, family);
+  let looked = 0;
+  for (let at = but; at !== undefined; at = at.before, looked++) if (pointInHole(at.hole, point)) return undefined;
+  budget.left -= looked / HOLES_A_UNIT;
+  return { kind: 'packet', point };
+}
+
+function searchWitness({ box, but }: Region, family: Family, budget: Budget): Witness {
+  const search: Search = { family, hiding: new Set(), budget, left: MOST_STEPS };
   const point = look(search, box, listOf(but, undefined));
   if (point !== undefined) return { kind: 'packet', point };
-  return search.left <= 0 ? { kind: 'unknown' } : { kind: 'empty', hiding: search.hiding };
+  return search.left <= 0 || budget.left <= 0 ? { kind: 'unknown' } : { kind: 'empty', hiding: search.hiding };
 }
 
 function look(search: Search, box: Box, holes: readonly Hole[]): Point | undefined {
-  if (search.left-- <= 0) return undefined;
+  search.budget.left -= 1 + holes.length / HOLES_A_UNIT;
+  if (search.left-- <= 0 || search.budget.left <= 0) return undefined;
   const near = holes.filter((hole) => boxesMeet(hole.box, box));
   const whole = near.find((hole) => hole.but === hole.until && boxCovers(hole.box, box));
   if (whole !== undefined) {
@@ -113,6 +142,13 @@ function lookAround(search: Search, box: Box, hole: Hole, near: readonly Hole[])
 }
 
 /** The exclusions that touch the region's box. */
-export function holesNear({ box, but }: Region): readonly Hole[] {
-  return listOf(but, undefined).filter((hole) => boxesMeet(hole.box, box));
+export function holesNear({ box, but }: Region, budget: Budget = { left: Infinity }): readonly Hole[] {
+  const holes = listOf(but, undefined);
+  budget.left -= holes.length / HOLES_A_UNIT;
+  return holes.filter((hole) => boxesMeet(hole.box, box));
+}
+
+export function touchesHoles({ box, but }: Region): boolean {
+  for (let at = but; at !== undefined; at = at.before) if (boxesMeet(at.hole.box, box)) return true;
+  return false;
 }

@@ -5,7 +5,7 @@
 import type { Predicate } from '../expression.ts';
 import { inRanges, maskValue, type Range, type Value } from '../values.ts';
 import { type Box, type Dimension, domainOf, EVERYTHING, fieldOf, isUnknown, meetBoxes } from './box.ts';
-import { type Cut, onlyValue, type RangeSet, setHolds, withoutSet } from './range-set.ts';
+import { type Cut, onlyValue, type RangeSet, setHolds, setsMeet, withoutSet } from './range-set.ts';
 import { isValue, type Reading, seen, type Sight } from './sight.ts';
 
 /** A predicate with more alternatives than this becomes one unknown. */
@@ -22,6 +22,27 @@ interface Count {
 export function boxesOf(predicate: Predicate, reading: Reading): readonly Box[] {
   const plain = plainBoxes(predicate, reading);
   return plain === undefined ? boxes(predicate, true, reading, { unknowns: 0 }) : throughSight(plain, reading.sight);
+}
+
+/** Whether it is true of no packet of the box, as far as a quick look tells: for predicates on fields alone. */
+export function missesBox(predicate: Predicate, box: Box, family: Reading['family'], sight: Sight): boolean {
+  const plain = plainBoxes(predicate, { family, sight, rule: () => '' });
+  if (plain === undefined) return false;
+  for (const each of plain) if (meetsInSight(each, box, sight)) return false;
+  return true;
+}
+
+function meetsInSight(plain: Box, box: Box, sight: Sight): boolean {
+  for (const [field, set] of plain) {
+    const what = seen(sight, field);
+    if (isValue(what)) {
+      if (!setHolds(set, what)) return false;
+      continue;
+    }
+    const here = box.get(what.dimension);
+    if (here !== undefined && !setsMeet(here, set)) return false;
+  }
+  return true;
 }
 
 /** Of predicates on fields alone: their boxes where every field is seen as it came. A ruleset is read many times. */

@@ -16,6 +16,26 @@ export interface RuleAt {
   readonly rule: CompiledRule;
 }
 
+export interface PairList {
+  readonly pairs: readonly RulePair[];
+  /** For each side and place: the first pair from there on with a rule of that side; Infinity behind the last one. */
+  readonly next: readonly [readonly number[], readonly number[]];
+}
+
+export function pairList(a: CompiledChain | undefined, b: CompiledChain | undefined): PairList {
+  const pairs = pairRules(a, b);
+  return { pairs, next: [nextWith(pairs, 'a'), nextWith(pairs, 'b')] };
+}
+
+function nextWith(pairs: readonly RulePair[], side: 'a' | 'b'): number[] {
+  const next = new Array<number>(pairs.length);
+  for (let at = pairs.length - 1, last = Infinity; at >= 0; at--) {
+    if (pairs[at]?.[side] !== undefined) last = at;
+    next[at] = last;
+  }
+  return next;
+}
+
 /** All rules of both chains in an order that keeps both. */
 export function pairRules(a: CompiledChain | undefined, b: CompiledChain | undefined): readonly RulePair[] {
   const [from, to] = [rulesAt(a), rulesAt(b)];

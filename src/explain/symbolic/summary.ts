@@ -6,7 +6,7 @@ import { seatOf, type Seat } from '../steps.ts';
 import type { Box } from './box.ts';
 import type { Change, Effect, Fate } from './effect.ts';
 import type { Outcome } from './lane.ts';
-import { holesNear } from './piece.ts';
+import { touchesHoles } from './piece.ts';
 import { boxText, dependsOn, joinAll } from './words.ts';
 
 export interface SaidFate {
@@ -38,7 +38,9 @@ export function summaryOf({ changes }: Effect, before: Owners, after: Owners): P
   const groups = new Map<string, Change[]>();
   for (const change of changes) {
     const key = [change.family, change.fromHost, fateKey(change.before), fateKey(change.after)].join('\n');
-    groups.set(key, [...(groups.get(key) ?? []), change]);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [change]);
+    else group.push(change);
   }
   return [...groups.values()].map((group) => classOf(group, before, after));
 }
@@ -58,7 +60,7 @@ function classOf(group: readonly Change[], before: Owners, after: Owners): Packe
   return {
     family,
     packets: [...new Set(boxes.map((box) => boxText(box, family, fromHost)))],
-    exceptEarlier: group.some(({ region }) => holesNear(region).length > 0),
+    exceptEarlier: group.some(({ region }) => touchesHoles(region)),
     before: said(first.before, before),
     after: said(first.after, after),
     dependsOn: [...new Set(group.flatMap(({ region }) => dependsOn(withoutNatQuestion(region.box))))],

@@ -9,8 +9,9 @@ import type { Action, BaseChain, Case, CompiledChain, CompiledRule, Place } from
 import { act, type Acting, anyhow, type Hit, split } from './act.ts';
 import { boxCovers } from './box.ts';
 import { inStep, type Lane, type Lanes, OUT, outcomeOf, type Piece, sameLane, type Side, withLanes } from './lane.ts';
-import { findWitness, takeOut } from './piece.ts';
-import { copyOf, pairRules, type RuleAt, type RulePair } from './rule-pairs.ts';
+import { type Budget, findWitness, takeOut } from './piece.ts';
+import { missesBox } from './predicate-boxes.ts';
+import { copyOf, type PairList, pairList, type RuleAt, type RulePair } from './rule-pairs.ts';
 import type { Reading } from './sight.ts';
 
 /** As deep as the kernel lets jumps nest (walk-chain.ts). */
@@ -21,29 +22,40 @@ export interface Walk {
   readonly bases: readonly [BaseChain | undefined, BaseChain | undefined];
   /** Something different comes behind this base chain, so what both let through goes on. */
   readonly keep: boolean;
-  readonly pairs: Map<CompiledChain | undefined, Map<CompiledChain | undefined, readonly RulePair[]>>;
+  readonly pairs: Map<CompiledChain | undefined, Map<CompiledChain | undefined, PairList>>;
   readonly budget: Budget;
 }
 
 type Chains = readonly [CompiledChain | undefined, CompiledChain | undefined];
 
-/** How many times a rule may be held against a piece; used up, the answer is not complete. */
-export interface Budget {
-  left: number;
+/** Through a chain at this depth; a lane that is at another depth waits. Behind it the lanes are one less deep. */
+export function walkChains(walk: Walk, chains: Chains, pieces: readonly Piece[], depth: number): Piece[] {
+  const list = pairsOf(walk, chains);
+  const done: Piece[] = [];
+  const open = pieces.map((piece) => ({ piece, at: 0 })).reverse();
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const at = nextRule(list, next, depth);
+    const pair = list.pairs[at];
+    if (pair === undefined) {
+      done.push(leave(next.piece, depth));
+      continue;
+    }
+    const after = meetRule(walk, pair, next.piece, depth);
+    for (let each = after.length - 1; each >= 0; each--) {
+      const piece = after[each] as Piece;
+      if (isHere(piece, depth)) open.push({ piece, at: at + 1 });
+      else done.push(piece);
+    }
+  }
+  return done;
 }
 
-/** Through a chain at this depth; a lane that is at another depth waits. Behind it the lanes are one less deep. */
-export function walkChains(walk: Walk, chains: Chains, pieces: Piece[], depth: number): Piece[] {
-  const done: Piece[] = [];
-  let open = pieces;
-  for (const pair of pairsOf(walk, chains)) {
-    if (open.length === 0) break;
-    const next: Piece[] = [];
-    for (const piece of open)
-      for (const after of meetRule(walk, pair, piece, depth)) (isHere(after, depth) ? next : done).push(after);
-    open = next;
-  }
-  return [...done, ...open.map((piece) => leave(piece, depth))];
+/** Rules of a lane that is not here are passed by: of two very different chains most are. */
+function nextRule({ next }: PairList, { piece, at }: { piece: Piece; at: number }, depth: number): number {
+  const [a, b] = ([0, 1] as const).map((side) =>
+    piece.lanes[side].depth === depth ? (next[side][at] ?? Infinity) : Infinity,
+  ) as [number, number];
+  return Math.min(a, b);
 }
 
 const isHere = ({ lanes }: Piece, depth: number): boolean => lanes[0].depth === depth || lanes[1].depth === depth;
@@ -51,11 +63,11 @@ const isHere = ({ lanes }: Piece, depth: number): boolean => lanes[0].depth === 
 const leave = (piece: Piece, depth: number): Piece =>
   withLanes(piece, [0, 1], (lane) => (lane.depth === depth ? { ...lane, depth: depth - 1 } : lane));
 
-export function pairsOf({ pairs }: Pick<Walk, 'pairs'>, [a, b]: Chains): readonly RulePair[] {
+export function pairsOf({ pairs }: Pick<Walk, 'pairs'>, [a, b]: Chains): PairList {
   let row = pairs.get(a);
   if (row === undefined) pairs.set(a, (row = new Map()));
   let known = row.get(b);
-  if (known === undefined) row.set(b, (known = pairRules(a, b)));
+  if (known === undefined) row.set(b, (known = pairList(a, b)));
   return known;
 }
 
@@ -78,20 +90,24 @@ function runRule(walk: Walk, rules: Rules, sides: readonly Side[], piece: Piece,
   const { rule } = sameRule(rules);
   const lane = piece.lanes[side];
   if (walk.budget.left-- <= 0) return [];
+  if (rule.someGuard?.((guard) => missesBox(guard, piece.box, walk.family, lane.sight)) === true) return [piece];
   const acting = actingOf(walk, rules[side] as RuleAt, side, lane);
-  if (rule.guard !== undefined && split(piece, rule.guard, acting.reading).hits.length === 0) return [piece];
-  if (sides.length === 2 && depth === 0 && !walk.keep && endsAlike(rule))
-    return withoutHits(piece, rule, acting.reading);
+  if (depth === 0 && !walk.keep && endsAlike(rule, piece, sides)) return withoutHits(piece, rule, acting.reading);
   const run: Run = { walk, rules, sides, depth, acting, piece };
   const results = runSteps(run, { box: piece.box, but: piece.but, lane });
   return settle(walk, piece, results, depth);
 }
 
-/** Both lanes end alike by it, whatever it says. */
-function endsAlike({ steps }: CompiledRule): boolean {
+/** Both lanes end alike by it, whatever it says; or one ends as the other one has ended. */
+function endsAlike({ steps }: CompiledRule, { lanes }: Piece, sides: readonly Side[]): boolean {
   const [first, second] = steps;
   const end = first?.kind === 'match' ? second : first;
-  return (end === first || steps.length === 2) && ['accept', 'drop', 'reject'].includes(end?.kind ?? '');
+  if (steps.length > 2 || (end === first && steps.length === 2)) return false;
+  if (end?.kind !== 'accept' && end?.kind !== 'drop' && end?.kind !== 'reject') return false;
+  if (sides.length === 2) return true;
+  const [lane, other] = sides[0] === 0 ? lanes : [lanes[1], lanes[0]];
+  if (other.depth !== OUT || outcomeOf(other) !== end.kind) return false;
+  return end.kind !== 'accept' || sameLane({ ...lane, depth: OUT }, other);
 }
 
 function withoutHits(piece: Piece, { steps: [first] }: CompiledRule, reading: Reading): Piece[] {
@@ -208,7 +224,7 @@ const sameLanes = (a: Lanes, b: Lanes): boolean =>
 /** Inside a chain that was jumped to, what ended has to be told to the caller. */
 function matters(walk: Walk, piece: Piece, depth: number): boolean {
   if (isDecided(piece, walk.keep)) return depth > 0 || (walk.keep && inStep(piece));
-  return inStep(piece) || findWitness(piece, walk.family).kind !== 'empty';
+  return inStep(piece) || findWitness(piece, walk.family, walk.budget).kind !== 'empty';
 }
 
 /** Both lanes ended alike, or went through and nothing different comes. */

@@ -8,8 +8,12 @@ import { type Box, domainOf, isUnknown, joinBoxes } from './box.ts';
 import type { Cut, RangeSet } from './range-set.ts';
 import { withoutSet } from './range-set.ts';
 
+/** More are not read by anybody, and each is held against each. */
+const MOST_JOINED = 256;
+
 /** As few boxes as joining pairs gives. */
-export function joinAll(boxes: readonly Box[], family: Family): Box[] {
+export function joinAll(boxes: readonly Box[], family: Family): readonly Box[] {
+  if (boxes.length > MOST_JOINED) return boxes;
   const joined: Box[] = [];
   for (const box of boxes) {
     let next = box;
