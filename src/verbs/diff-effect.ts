@@ -1,22 +1,29 @@
 // `diff --effect`: which packets change verdict between two sides. Each side's rules of the user's stand among the
-// neighbours of now, as a merge would place them; the live side is as it is. Native tables are the live ones on both sides
-// (diff-native.ts compares their texts). Reads what `diff` reads; writes nothing.
+// neighbours of now, as a merge would place them; the live side is as it is. So with native tables: the user's of each side
+// beside the neighbours' of now; a file does not speak of them, so beside it they are those of now. Refuses where
+// `explain` does: rules of both engines, rules that iptables-save prints wrong. Reads what `diff` reads; writes nothing.
 
 import type { Classified } from '../classify/classify.ts';
 import { classify } from '../classify/classify.ts';
 import { compileIptables } from '../explain/iptables-rule.ts';
 import { compileNft } from '../explain/nft-ruleset.ts';
+import type { Facts } from '../explain/facts.ts';
+import type { HostView } from '../explain/path.ts';
 import { joinPrograms, type Program } from '../explain/program.ts';
 import { effect } from '../explain/symbolic/effect.ts';
 import { type PacketClass, summaryOf } from '../explain/symbolic/summary.ts';
 import { mergeTable } from '../merge/merge.ts';
+import { misprintedRule } from '../observe/native-rules.ts';
 import { readNativeTables } from '../observe/native-tables.ts';
 import { readInterfaces } from '../observe/routes.ts';
 import { guestBridgeTest } from '../plan/family-plan.ts';
+import { EMPTY_NATIVE } from '../ruleset/nft/native-part.ts';
 import { type Chain, FAMILIES, type Family, type Ruleset, type Table } from '../ruleset/types.ts';
 import type { NeighbourPart } from '../ruleset/user-part.ts';
 import type { Content } from './diff-lines.ts';
-import { type LiveCache, readSide } from './diff-side.ts';
+import { type LiveCache, readSide, type Side } from './diff-side.ts';
+import { mixedEngines } from './explain.ts';
+import { nativeOfSide, type NativeText } from './native-side.ts';
 import { type Refusal, refused, type World } from './types.ts';
 
 export interface EffectResult {
@@ -40,19 +47,29 @@ export async function diffEffect(
   if (b.kind === 'refused') return b;
   const families = FAMILIES.filter((family) => a.parts[family] !== undefined && b.parts[family] !== undefined);
   const { networks } = world.context.cache;
-  const rulesOf = (parts: typeof a.parts): Classified[] =>
+  // A file's own neighbours are those of another moment, or host: only the live side is taken as it is.
+  const rulesOf = ({ label, parts }: Side): Classified[] =>
     families.map((family) => {
       const content = parts[family] as Content;
       const around = live.parts[family]?.neighbours ?? { family, tables: new Map() };
-      return content.live ?? classify(mergedRuleset(family, content, around, guestBridgeTest(networks)), networks);
+      const asItIs = label === live.label ? content.live : undefined;
+      return asItIs ?? classify(mergedRuleset(family, content, around, guestBridgeTest(networks)), networks);
     });
-  const [before, after] = [rulesOf(a.parts), rulesOf(b.parts)];
-  const rest = await restOf(world);
+  const rest = await readRest(world, live);
   if ('code' in rest) return rest;
-  const program = (side: readonly Classified[]): Program =>
-    joinPrograms([...side.map(({ ruleset }) => compileIptables(ruleset, rest.facts)), rest.native]);
-  const found = effect(program(before), program(after), families, rest.host);
+  const [before, after] = [rulesOf(a), rulesOf(b)];
+  const [one, two] = [programOf(before, a, live, rest), programOf(after, b, live, rest)];
+  const found = effect(one, two, families, rest.host);
   return { kind: 'effect', a: a.label, b: b.label, complete: found.complete, classes: summaryOf(found, before, after) };
+}
+
+/** All that a side's packets meet. */
+function programOf(rules: readonly Classified[], { native }: Side, live: Side, { facts, listed }: Rest): Program {
+  const { text, without } = native === undefined ? listed : nativeOfSide(listed, live.native ?? EMPTY_NATIVE, native);
+  return joinPrograms([
+    ...rules.map(({ ruleset }) => compileIptables(ruleset, facts)),
+    compileNft(text, { without, ...facts }),
+  ]);
 }
 
 /** The user's rules of a side merged among today's neighbours. */
@@ -76,13 +93,27 @@ function mergedRuleset(
   return { family, tables };
 }
 
-async function restOf({ context }: World) {
+/** What both sides share. */
+interface Rest {
+  readonly listed: NativeText;
+  readonly facts: Facts;
+  readonly host: HostView;
+}
+
+async function readRest({ context }: World, live: Side): Promise<Rest | Refusal> {
   const { host } = context;
   const [interfaces, engines] = await Promise.all([readInterfaces(host), context.engines.read()]);
-  const native = await readNativeTables(host, engines.ip.engine === 'legacy' ? 'legacy' : 'nft');
-  if (native.kind === 'unreadable') return refused('unreadable-rules', `the live rules cannot be read: ${native.why}`);
+  const unreadable = (why: string): Refusal => refused('unreadable-rules', `the live rules cannot be read: ${why}`);
+  const mixed = FAMILIES.map((family) => engines[family]).find(({ other }) => other !== 'nothing');
+  if (mixed !== undefined) return mixedEngines(mixed.evidence);
+  for (const family of FAMILIES) {
+    const ruleset = live.parts[family]?.live?.ruleset;
+    const misprinted = ruleset === undefined ? undefined : await misprintedRule(host, ruleset, false);
+    if (misprinted !== undefined) return unreadable(misprinted);
+  }
+  const listed = await readNativeTables(host, engines.ip.engine === 'legacy' ? 'legacy' : 'nft');
+  if (listed.kind === 'unreadable') return unreadable(listed.why);
   const addresses = interfaces?.addresses;
   const facts = addresses === undefined ? {} : { localAddresses: addresses.map(({ address }) => address) };
-  const compiled = compileNft(native.text, { without: native.without, ...facts });
-  return { native: compiled, facts, host: addresses === undefined ? {} : { addresses } };
+  return { listed, facts, host: addresses === undefined ? {} : { addresses } };
 }

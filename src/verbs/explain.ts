@@ -82,11 +82,7 @@ async function readRules(
   const misprinted = await misprintedRule(host, read.ruleset, false);
   if (misprinted !== undefined) return unreadable(misprinted);
   const engine = engines[family];
-  if (engine.other !== 'nothing')
-    return refused(
-      'mixed-engines',
-      `packets pass the other engine's rules, too, which are not read: ${engine.evidence.join('; ')}`,
-    );
+  if (engine.other !== 'nothing') return mixedEngines(engine.evidence);
   const native = await readNativeTables(host, engine.engine === 'legacy' ? 'legacy' : 'nft');
   if (native.kind === 'unreadable') return unreadable(native.why);
   const localAddresses = interfaces?.addresses.map(({ address }) => address);
@@ -98,6 +94,9 @@ async function readRules(
   const known = networks.length === 0 ? undefined : networks;
   return { program, classified: [classify(read.ruleset, known, memory.known[family])] };
 }
+
+export const mixedEngines = (evidence: readonly string[]): Refusal =>
+  refused('mixed-engines', `packets pass the other engine's rules, too, which are not read: ${evidence.join('; ')}`);
 
 // ---- routing
 

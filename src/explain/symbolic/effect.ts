@@ -46,11 +46,11 @@ export interface Effect {
 }
 
 /** Rules that may be held against pieces before it is given up: about 2 s; and what saying the changes may cost. */
-const BUDGET = 1_500_000;
-const BUDGET_OF_WORDS = 500_000;
+const BUDGET = 1_000_000;
+const BUDGET_OF_WORDS = 250_000;
 
 export function effect(before: Program, after: Program, families: readonly Family[], host: HostView = {}): Effect {
-  const budget = { left: BUDGET };
+  const budget: Budget = { left: BUDGET };
   const ofWords = { left: BUDGET_OF_WORDS };
   const same = chainsCompared();
   const changes = families.flatMap((family) => {
@@ -61,7 +61,7 @@ export function effect(before: Program, after: Program, families: readonly Famil
       ),
     );
   });
-  return { changes, complete: budget.left > 0 && ofWords.left > 0 };
+  return { changes, complete: budget.cut !== true && ofWords.left > 0 };
 }
 
 function changeOf(piece: Piece, family: Family, fromHost: boolean, budget: Budget): Change[] {

@@ -154,6 +154,9 @@ const HERE: Readonly<Record<Lane['way'], readonly Part[]>> = {
   end: [],
 };
 
+/** One chain leaves enough for the others: what was found in it is said, even where not all was. */
+const SHARE = 0.5;
+
 function runChain(
   journeys: Journeys,
   { part, a, b, differs }: Stage,
@@ -161,7 +164,9 @@ function runChain(
   keep: boolean,
 ): Piece[] {
   const { family, pairs, budget, same } = journeys;
-  const walk: Walk = { family, bases: [a, b], keep, pairs, budget };
+  const most = budget.left * SHARE;
+  const share: Budget = { left: most };
+  const walk: Walk = { family, bases: [a, b], keep, pairs, budget: share };
   const sameChains: SameChains = (_, name) => {
     const [one, two] = [a?.chains.get(name), b?.chains.get(name)];
     return one === undefined || two === undefined
@@ -171,7 +176,10 @@ function runChain(
   const isNat = (a ?? b)?.type === 'nat';
   const sees = (lane: Lane): boolean => HERE[lane.way].includes(part) && !(isNat && asksNat(lane) === 'no');
   const ready = isNat ? pieces.flatMap((piece) => askedOrNot(piece)) : pieces;
-  return walkBase(walk, ready, sees, differs, sameChains);
+  const after = walkBase(walk, ready, sees, differs, sameChains);
+  budget.left -= most - share.left;
+  if (share.left <= 0) budget.cut = true;
+  return after;
 }
 
 const FIRST = '?whether it is the first packet of its flow';

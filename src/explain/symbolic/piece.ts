@@ -66,6 +66,8 @@ export type Witness =
 /** What a whole comparison may cost: rules held against pieces, and exclusions looked at. Used up, it is not complete. */
 export interface Budget {
   left: number;
+  /** A part of it was used up before its work was done. */
+  cut?: boolean;
 }
 
 /** Steps one search may take; each looks at the exclusions that touch what is left. */
@@ -96,9 +98,10 @@ export function findWitness({ box, but }: Region, family: Family, budget: Budget
 function firstPoint({ box, but }: Region, family: Family, budget: Budget): Witness | undefined {
   const point = somePoint(box, family);
   let looked = 0;
-  for (let at = but; at !== undefined; at = at.before, looked++) if (pointInHole(at.hole, point)) return undefined;
+  let at = but;
+  for (; at !== undefined && !pointInHole(at.hole, point); at = at.before) looked++;
   budget.left -= looked / HOLES_A_UNIT;
-  return { kind: 'packet', point };
+  return at === undefined ? { kind: 'packet', point } : undefined;
 }
 
 function searchWitness({ box, but }: Region, family: Family, budget: Budget): Witness {
