@@ -30,6 +30,10 @@ const FOLDERS: Readonly<Record<string, { readonly may: readonly string[]; readon
     why: 'the mind of the daemon knows what is heard and what a pass says, and runs nothing',
   },
   explain: { may: ['ruleset', 'owners', 'classify'], why: 'a side branch of the model: no stage leans on it' },
+  doctor: {
+    may: ['ruleset', 'owners', 'classify', 'merge', 'explain'],
+    why: 'a check is facts in, finding out; what it takes to know the facts is the verb’s',
+  },
   host: { may: [], why: 'the doors to the machine know nothing of firewalls' },
   events: { may: ['ruleset', 'host'], why: 'events are hints; I/O stages never lean on one another' },
   observe: {
@@ -41,7 +45,7 @@ const FOLDERS: Readonly<Record<string, { readonly may: readonly string[]; readon
 };
 
 /** What holds no I/O, however far its imports are followed. */
-const PURE = ['ruleset', 'owners', 'classify', 'merge', 'plan', 'explain', 'machine', 'machine.ts'];
+const PURE = ['ruleset', 'owners', 'classify', 'merge', 'plan', 'explain', 'doctor', 'machine', 'machine.ts'];
 
 /** Library -> its one door. */
 const DOORS: Readonly<Record<string, { readonly door: string; readonly why: string }>> = {
