@@ -45,10 +45,13 @@ export const daemon: Check = {
   },
 };
 
+/** A daemon knows its own mode; without one the configuration says what it would be. */
 export const mode: Check = {
   id: 'mode',
-  judge: ({ mode: now }) =>
-    now === 'merge' ? [pass('merge')] : [warn('observe: mendwall only looks, nothing is put right', GUARD)],
+  judge: ({ mode: now, config, daemon: state }) => {
+    if (state !== 'running' && config.kind === 'unread') return [skip(config.why)];
+    return now === 'merge' ? [pass('merge')] : [warn('observe: mendwall only looks, nothing is put right', GUARD)];
+  },
 };
 
 export const paused: Check = {

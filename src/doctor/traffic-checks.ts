@@ -154,7 +154,7 @@ export const ipv6Open: Check = {
   id: 'ipv6-open',
   judge: ({ ipv6, ways }) =>
     judged(ipv6, '', (isOn) => {
-      if (!isOn) return [pass('IPv6 is off')];
+      if (!isOn) return [pass('IPv6 is off, or no interface has an address of it')];
       return judged(ways, '', (known) => [judgeFamilies(known)]);
     }),
 };

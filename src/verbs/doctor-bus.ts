@@ -27,11 +27,16 @@ async function libvirtVoice(bus: Bus): Promise<BusFact> {
     const [names] = await bus.call(ask);
     return { kind: Array.isArray(names) && names.includes(LIBVIRT) ? 'on-demand' : 'missing' };
   }
-  const answers = await Promise.allSettled(['QEMU', 'Xen', 'LXC'].map((driver) => listNetworks(bus, driver)));
-  if (answers.some(({ status }) => status === 'fulfilled')) return { kind: 'answers' };
-  const [first] = answers.flatMap((each) => (each.status === 'rejected' ? [String(each.reason)] : []));
-  if (/AccessDenied|not allowed/i.test(first ?? '')) throw new Error('only root may ask libvirt-dbus');
-  return { kind: 'mute', why: first ?? '' };
+  const refusals: string[] = [];
+  // One after the other: libvirtd writes an error into its log for each driver that it has not.
+  for (const driver of ['QEMU', 'Xen', 'LXC']) {
+    const answer = await reading(() => listNetworks(bus, driver));
+    if (answer.kind === 'read') return { kind: 'answers' };
+    refusals.push(answer.why);
+  }
+  const [first = ''] = refusals;
+  if (/AccessDenied|not allowed/i.test(first)) throw new Error('only root may ask libvirt-dbus');
+  return { kind: 'mute', why: first };
 }
 
 const listNetworks = (bus: Bus, driver: string): Promise<unknown> =>

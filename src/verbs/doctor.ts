@@ -30,7 +30,7 @@ import {
 import { readLive, type SeenRulesets } from './hand.ts';
 import type { LogEntry } from './log.ts';
 import { askingOnce, type DaemonStatus, status, type StatusResult } from './status.ts';
-import type { World } from './types.ts';
+import type { Refusal, World } from './types.ts';
 
 /** What only the command line knows. */
 export interface DoctorAsk {
@@ -60,14 +60,15 @@ async function gather(asked: World, ask: DoctorAsk): Promise<Facts> {
   const context = { ...asked.context, host: askingOnce(asked.context.host) };
   const world = { ...asked, context };
   const { host } = context;
-  const told = await status(world, ask.status);
+  // Without root even the engines cannot be asked, and status has nothing to say.
+  const told = await reading(() => status(world, ask.status));
   const live = await seenRules(world, ask);
   const networks = (await readLibvirtNetworks(host.files)).networks;
   const [unreadable, programs] = await Promise.all([unreadableFamilies(world, ask), readPrograms(host)]);
   await ask.bus.connect();
   return {
     nowMs: host.clock.wallMs(),
-    mode: told.mode,
+    mode: told.kind === 'read' ? told.value.mode : world.config.mode,
     config: ask.config,
     daemon: ask.daemon,
     own: await ownState(world, ask, told),
@@ -95,9 +96,10 @@ async function gather(asked: World, ask: DoctorAsk): Promise<Facts> {
 const ROOT_ONLY = 'the live rules can be read by root only';
 
 async function seenRules({ context }: World, { uid }: DoctorAsk): Promise<Read<SeenRulesets>> {
-  const live = await readLive(context);
-  if (live.kind !== 'refused') return { kind: 'read', value: live };
-  return { kind: 'unread', why: uid === 0 ? live.message : ROOT_ONLY };
+  const live = await reading(() => readLive(context));
+  if (live.kind === 'read' && live.value.kind !== 'refused') return { kind: 'read', value: live.value };
+  if (uid !== 0) return { kind: 'unread', why: ROOT_ONLY };
+  return live.kind === 'unread' ? live : { kind: 'unread', why: (live.value as Refusal).message };
 }
 
 /** Without root nothing is known about a family that does not answer. */
@@ -131,19 +133,23 @@ async function nativeDrift(
     : { kind: 'read', value: found.drift };
 }
 
-function driftOf({ stateUnread, uid }: DoctorAsk, told: StatusResult): Facts['drift'] {
+type Told = Read<StatusResult>;
+
+function driftOf({ stateUnread, uid }: DoctorAsk, told: Told): Facts['drift'] {
   if (stateUnread !== undefined) return { kind: 'unread', why: stateUnread };
-  if (told.unreadable !== undefined) return { kind: 'unread', why: uid === 0 ? told.unreadable : ROOT_ONLY };
-  if (told.snapshot === undefined)
-    return { kind: 'unread', why: 'without a snapshot nobody knows which rules are yours' };
-  return { kind: 'read', value: told.drift.filter(({ kind }) => kind !== 'blocked') };
+  if (told.kind === 'unread') return told;
+  const { unreadable, snapshot, drift } = told.value;
+  if (unreadable !== undefined) return { kind: 'unread', why: uid === 0 ? unreadable : ROOT_ONLY };
+  if (snapshot === undefined) return { kind: 'unread', why: 'without a snapshot nobody knows which rules are yours' };
+  return { kind: 'read', value: drift.filter(({ kind }) => kind !== 'blocked') };
 }
 
-async function blockedOf(world: World, live: Read<SeenRulesets>, told: StatusResult): Promise<Facts['blocked']> {
+async function blockedOf(world: World, live: Read<SeenRulesets>, told: Told): Promise<Facts['blocked']> {
   if (live.kind === 'unread') return live;
+  if (told.kind === 'unread') return told;
   const ways = await waysOf(world, live);
   if (ways.kind === 'unread') return ways;
-  const drift = told.drift.filter(({ kind }) => kind !== 'blocked');
+  const drift = told.value.drift.filter(({ kind }) => kind !== 'blocked');
   return { kind: 'read', value: await blockedNow(world.context.host, live.value, Promise.resolve(drift)) };
 }
 
@@ -178,13 +184,15 @@ async function isIpv6On({ context }: World): Promise<boolean> {
 /** As far back as the journal is looked through for the beginning of what is pending. */
 const ENTRIES = 10_000;
 
-async function ownState({ context }: World, ask: DoctorAsk, told: StatusResult): Promise<Read<OwnState>> {
+async function ownState({ context }: World, ask: DoctorAsk, told: Told): Promise<Read<OwnState>> {
   if (ask.stateUnread !== undefined) return { kind: 'unread', why: ask.stateUnread };
+  if (told.kind === 'unread') return told;
+  const { snapshot, damagedSnapshots, pausedUntil } = told.value;
   return reading(async () => ({
-    snapshot: told.snapshot,
-    damaged: told.damagedSnapshots,
-    pausedUntil: told.pausedUntil,
-    trial: trialOf(told),
+    snapshot,
+    damaged: damagedSnapshots,
+    pausedUntil,
+    trial: trialOf(told.value),
     pendingSince: pendingSince(await context.journal.last(ENTRIES)),
   }));
 }
