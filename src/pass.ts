@@ -4,9 +4,10 @@
 import type { ResultEvidence } from './merge/decide.ts';
 import { type Applied, applyAll, keepLiveText } from './pass/apply.ts';
 import type { Ending } from './pass/ending.ts';
-import { type NativeEnding, walkNative, withLibvirtsTables } from './pass/native.ts';
+import { type NativeEnding, withLibvirtsTables } from './pass/native.ts';
 import { observe, type Seen } from './pass/observe.ts';
 import { record } from './pass/record.ts';
+import { walkTables } from './pass/tables.ts';
 import type { Outcome, PassContext, PassRequest } from './pass/types.ts';
 import { planFamily, type FamilyWork, type Waiting } from './plan/family-plan.ts';
 import { spellingsOf } from './plan/spelling.ts';
@@ -17,7 +18,7 @@ const MOST_HELD = 200;
 
 /** Runs one pass. Never throws for what the kernel or iptables say; the outcome tells. */
 export async function runPass(context: PassContext, asked: PassRequest): Promise<Outcome> {
-  const native = walkNative(context, asked);
+  const native = walkTables(context, asked);
   native.catch(() => undefined); // Its fault is thrown where it is awaited.
   try {
     return await walk(context, asked, native);

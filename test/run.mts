@@ -50,13 +50,17 @@ async function check(name: string, file: string, ...args: readonly string[]): Pr
   return exitCode === 0 ? PASSED : FAILED;
 }
 
-/** One vitest project. A run that ends badly without a failed test (a file that cannot be loaded) counts as one failure. */
-async function tests(project: 'unit' | 'lab'): Promise<Count> {
+/**
+ * Projects of vitest.config.ts, in one run. One that ends badly without a failed test (a file that cannot be loaded) counts as
+ * one failure.
+ */
+async function tests(...projects: readonly string[]): Promise<Count> {
   const folder = mkdtempSync(join(tmpdir(), 'mendwall-test-'));
   try {
     const report = join(folder, 'report.json');
-    const args = ['run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
-    // Named files may all belong to the other project; without names, finding no test is a failure.
+    const chosen = projects.flatMap((project) => ['--project', project]);
+    const args = ['run', ...chosen, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+    // Named files may all belong to another project; without names, finding no test is a failure.
     const filtered = VITEST_ARGUMENTS.length > 0 ? ['--passWithNoTests', ...VITEST_ARGUMENTS] : [];
     const exitCode = await run(bin('vitest'), [...args, ...filtered], false);
     const count = existsSync(report) ? countOf(JSON.parse(readFileSync(report, 'utf8')) as VitestReport) : FAILED;
@@ -82,7 +86,7 @@ async function debian13(): Promise<void> {
 async function lab(root: Promise<void> | undefined): Promise<Count> {
   if (OBSTACLE === '') {
     await root;
-    return tests('lab');
+    return tests('lab', 'lab-alone');
   }
   if (CI) {
     say(`FAILED  lab: with CI=true it must run, but ${OBSTACLE}`);

@@ -15,8 +15,10 @@ import {
   withoutHandles,
 } from '../ruleset/nft/native-part.ts';
 import { chainsOf, type NftChain, type NftObject, type NftTable, tableKey } from '../ruleset/nft/types.ts';
+import { isSavedKey, isTrivial, savedTable } from '../ruleset/nft/saved.ts';
 import { type Unloadable, unloadableIn } from '../ruleset/nft/unloadable.ts';
 import { type OwnerId, USER } from '../ruleset/user-part.ts';
+import { savedStrangers, usersSaved } from './classify-saved.ts';
 
 export interface ClassifiedNativeTable {
   readonly key: string;
@@ -28,10 +30,29 @@ export interface ClassifiedNativeTable {
   readonly strangers: ReadonlyMap<string, OwnerId>;
   /** In a user's table: what `nft -f` could not load back, so that the table is never written. */
   readonly unloadable: readonly Unloadable[];
+  /** A table of ebtables' or arptables' that its own tool cannot show: why. `table` is empty then. */
+  readonly unread?: string;
 }
 
 /** By `FAMILY NAME`, in listed order. */
 export type ClassifiedNative = ReadonlyMap<string, ClassifiedNativeTable>;
+
+/** A table that is never written, and wanted as it was. */
+export const isLeftAlone = (each: ClassifiedNativeTable | undefined): boolean =>
+  each !== undefined && (each.unloadable.length > 0 || each.unread !== undefined);
+
+/** Tables that stand and could not be read, beside those that were. */
+export function withUnread(
+  classified: ClassifiedNative,
+  unread: readonly { readonly key: string; readonly why: string }[],
+): ClassifiedNative {
+  const more = unread.map(({ key, why }): [string, ClassifiedNativeTable] => {
+    const [family = '', name = ''] = key.split(' ');
+    const table = savedTable(family === 'arp' ? 'arp' : 'bridge', name, []);
+    return [key, { key, table, owner: USER, evidence: why, strangers: new Map(), unloadable: [], unread: why }];
+  });
+  return new Map([...classified, ...more]);
+}
 
 /** `known`: the user's part as it was before. */
 export function classifyNative(tables: readonly NftTable[], known: NativePart = EMPTY_NATIVE): ClassifiedNative {
@@ -40,6 +61,7 @@ export function classifyNative(tables: readonly NftTable[], known: NativePart = 
 
 function classifyTable(listed: NftTable, known: NftTable | undefined): ClassifiedNativeTable {
   const key = tableKey(listed);
+  if (isSavedKey(key)) return classifySaved(key, listed);
   const split = isIptablesName(key) ? splitTable(listed, known) : undefined;
   const table = split === undefined ? listed : (split.native ?? mapObjects(listed, () => undefined));
   const owner = ownerOfNativeTable(key) ?? USER;
@@ -52,6 +74,11 @@ function classifyTable(listed: NftTable, known: NftTable | undefined): Classifie
     strangers: isUsers ? strangersIn(table) : new Map(),
     unloadable: isUsers ? [...unloadableIn(table), ...sharedIn(split)] : [],
   };
+}
+
+function classifySaved(key: string, table: NftTable): ClassifiedNativeTable {
+  const evidence = 'no neighbour claims the table';
+  return { key, table, owner: USER, evidence, strangers: savedStrangers(table), unloadable: [] };
 }
 
 /** A chain that both lead to can be replaced by neither. */
@@ -68,13 +95,18 @@ function strangersIn(table: NftTable): Map<string, OwnerId> {
   );
 }
 
-/** The user's part of what stands: the user's tables without what packets, neighbours and mendwall put there. */
+/**
+ * The user's part of what stands: the user's tables without what packets, neighbours and mendwall put there. ebtables' and arptables'
+ * tables stand as soon as somebody uses them: one without a rule of the user's is none of the user's.
+ */
 export function userNativeOf(classified: ClassifiedNative): NativePart {
-  const users = [...classified.values()].filter(({ owner, unloadable }) => owner === USER && unloadable.length === 0);
-  return new Map(users.map((each) => [each.key, userView(each)]));
+  const users = [...classified.values()].filter((each) => each.owner === USER && !isLeftAlone(each));
+  const views = users.map((each) => [each.key, userView(each)] as const);
+  return new Map(views.filter(([key, table]) => !isSavedKey(key) || !isTrivial(table)));
 }
 
-function userView({ table, strangers }: ClassifiedNativeTable): NftTable {
+function userView({ key, table, strangers }: ClassifiedNativeTable): NftTable {
+  if (isSavedKey(key)) return usersSaved(table);
   const own = withoutDynamicElements(withoutHandles(withoutMarked(table)));
   if (strangers.size === 0) return own;
   return mapObjects(own, (object) =>

@@ -1,7 +1,13 @@
 import { escapeControl } from '../host/text.ts';
 import type { Command } from 'commander';
 import type { SnapshotResult } from '../verbs/snapshot.ts';
-import { listSnapshots, type PruneResult, showSnapshot, type SnapshotListResult } from '../verbs/snapshots.ts';
+import {
+  listSnapshots,
+  type PruneResult,
+  showSnapshot,
+  type SnapshotListResult,
+  type SnapshotShowResult,
+} from '../verbs/snapshots.ts';
 import { callVerb } from './call-verb.ts';
 import { columns, count, localTime, ruleCounts } from './columns.ts';
 import type { Register, Runner } from './commands.ts';
@@ -115,6 +121,8 @@ function listLines({ snapshots, latest }: SnapshotListResult): string[] {
   return columns([['', 'id', 'taken', 'by', 'v4', 'v6', 'native', 'message'], ...rows]).split('\n');
 }
 
+const NONE: Partial<SnapshotShowResult['user']> = {};
+
 async function show(
   session: Session,
   id: string | undefined,
@@ -132,8 +140,10 @@ async function show(
   );
   session.print(`# IPv4: iptables-restore\n${texts.ip.trimEnd()}`);
   session.print(`# IPv6: ip6tables-restore\n${texts.ip6.trimEnd()}`);
-  const nft = options.neighbours === true ? undefined : result.user.nft;
+  const { nft, ebtables, arptables } = options.neighbours === true ? NONE : result.user;
   if (nft !== undefined) session.print(`# native: nft -f\n${nft.trimEnd()}`);
+  if (ebtables !== undefined) session.print(`# bridge: ebtables-restore\n${ebtables.trimEnd()}`);
+  if (arptables !== undefined) session.print(`# ARP: arptables-restore\n${arptables.trimEnd()}`);
   return EXIT.ok;
 }
 

@@ -4,7 +4,7 @@
 import type { Author, Commit, TableChange } from '../events/types.ts';
 import { type ChangeSummary, NO_CHANGE } from '../merge/decide.ts';
 import { type NativeSummary, NO_NATIVE_CHANGE } from '../merge/native-summary.ts';
-import { addNative, takesLibvirts, usersNative } from './native.ts';
+import { addNative, nwfilterWrote, takesLibvirts, usersNative } from './native.ts';
 import { loaderOf, neighbourOf } from '../observe/author-kind.ts';
 import { isLibvirts, isNeighbourChain, ownerOfChain, ownerOfNativeTable } from '../owners/index.ts';
 import type { Family, TableName } from '../ruleset/types.ts';
@@ -120,7 +120,9 @@ export function addCommit(burst: Burst, commit: Commit, nowMs: number): Burst {
   ].some((summary) => summary?.wiped === true || summary?.replaced === true);
   const wiped = burst.wiped || takes || emptied;
   const onlyLibvirts =
-    foreignOnly && (neighbour === undefined || isLibvirts(neighbour)) && ownersOf(commit).some(isLibvirts);
+    foreignOnly &&
+    (neighbour === undefined || isLibvirts(neighbour)) &&
+    (ownersOf(commit).some(isLibvirts) || nwfilterWrote(commit));
   const libvirt = neighbour === 'libvirt' ? 'seen' : onlyLibvirts ? (burst.libvirt ?? 'inferred') : burst.libvirt;
   const byLibvirt = neighbour === 'libvirt' || onlyLibvirts;
   return {

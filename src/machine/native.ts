@@ -9,26 +9,61 @@
 import type { Author, Commit, NativeChange, TableChange } from '../events/types.ts';
 import { type NativeSummary, NO_NATIVE_CHANGE } from '../merge/native-summary.ts';
 import { loaderOf, neighbourOf } from '../observe/author-kind.ts';
-import { isNeighbourChain, ownerOfNativeTable } from '../owners/index.ts';
+import { isNeighbourChain, ownerOfNativeTable, ownerOfSavedChain } from '../owners/index.ts';
+import { filteredNic } from '../owners/libvirt-nwfilter.ts';
 import { SENTINEL } from '../owners/mendwall.ts';
+import { isSavedKey } from '../ruleset/nft/saved.ts';
 
 export type NativeSummaries = ReadonlyMap<string, NativeSummary>;
 
-/** The changes of tables that are nobody's by their name. */
-export function usersNative(commit: Pick<Commit, 'native'>): NativeChange[] {
-  return commit.native.filter(({ table }) => ownerOfNativeTable(table) === undefined);
+/** The changes of tables that are nobody's by their name, but for what libvirt does in those of ebtables. */
+export function usersNative({ native, author }: Pick<Commit, 'native' | 'author'>): NativeChange[] {
+  return native.filter((change) => ownerOfNativeTable(change.table) === undefined && !isTheirs(change, author));
 }
 
-/** Somebody else than libvirt deleted the table in which libvirt's nftables backend keeps its rules. */
+/** In a table of ebtables' or arptables': libvirt wrote (nwfilter), or only chains of neighbours and our locks changed. */
+function isTheirs(change: NativeChange, author: Author): boolean {
+  if (!isSavedKey(change.table)) return false;
+  if (neighbourOf(author)?.name === 'libvirt') return true;
+  const chains = chainsIn(change);
+  return !change.deletesTable && !change.addsTable && chains.length > 0 && chains.every(isTheirChain);
+}
+
+const chainsIn = ({ ruleChains, chainsAdded, chainsDeleted }: NativeChange): string[] => [
+  ...ruleChains,
+  ...chainsAdded,
+  ...chainsDeleted,
+];
+
+const isTheirChain = (chain: string): boolean => SENTINEL.test(chain) || ownerOfSavedChain(chain) !== undefined;
+
+/** nwfilter wrote in ebtables' tables: libvirt's process was seen, or only its chains changed. */
+export function nwfilterWrote({ native, author }: Pick<Commit, 'native' | 'author'>): boolean {
+  return native.some(
+    (change) =>
+      isSavedKey(change.table) && isTheirs(change, author) && chainsIn(change).some((chain) => filteredNic(chain)),
+  );
+}
+
+/** Somebody else than libvirt deleted the table in which libvirt's nftables backend keeps its rules, or rules of nwfilter's. */
 export function takesLibvirts({ native, author }: Commit): boolean {
-  return native.some(isLibvirtsLoss) && neighbourOf(author)?.name !== 'libvirt';
+  if (neighbourOf(author)?.name === 'libvirt') return false;
+  return native.some((change) => isLibvirtsLoss(change) || takesNwfilters(change, author));
 }
 
-/** Tables of the user's or libvirt's, or mendwall's own deleted: of other neighbours' nothing is judged. */
+/** A process that could not be read may be libvirt's: only a deleted table is nobody's habit. */
+function takesNwfilters(change: NativeChange, author: Author): boolean {
+  if (!isSavedKey(change.table)) return false;
+  const isSeen = author.cmdline !== undefined || author.parents.length > 0;
+  const isFiltered = [...change.ruleChains, ...change.chainsDeleted].some((chain) => filteredNic(chain) !== undefined);
+  return isFiltered && (change.deletesTable || (isSeen && change.rulesDeleted + change.chainsDeleted.length > 0));
+}
+
+/** Tables of the user's or libvirt's, or a table deleted: of other neighbours' it is only remembered which there are. */
 export function concerns({ native }: Pick<Commit, 'native'>): boolean {
   return native.some(({ table, deletesTable }) => {
     const owner = ownerOfNativeTable(table);
-    return owner === undefined || owner === 'libvirt' || (owner === 'mendwall' && deletesTable);
+    return owner === undefined || owner === 'libvirt' || deletesTable;
   });
 }
 
@@ -116,7 +151,9 @@ function addChange(summary: NativeSummary, change: NativeChange, author: Author)
   const other = neighbour === undefined && (author.cmdline !== undefined || author.parents.length > 0);
   const emptied = wipes && !gone ? [...new Set([...summary.emptied, ...change.ruleChains])] : summary.emptied;
   const fills = change.rulesAdded > 0 && change.ruleChains.some((chain) => emptied.includes(chain));
-  const added = neighbour === undefined && (fills || change.addsTable);
+  // ebtables ends each chain of somebody's own with a rule for its policy, which a flush writes anew.
+  const isPolicy = wipes && isSavedKey(change.table);
+  const added = neighbour === undefined && !isPolicy && (fills || change.addsTable);
   return {
     replaced: !gone && (summary.replaced || replaced),
     wiped: summary.wiped || wipes,
@@ -139,15 +176,17 @@ function addChange(summary: NativeSummary, change: NativeChange, author: Author)
  * does. One rule out and one in is `nft replace rule`.
  */
 function isReplaced(change: NativeChange): boolean {
-  if (change.deletesTable) return change.addsTable;
+  if (change.deletesTable || isSavedKey(change.table)) return change.deletesTable && change.addsTable;
   return change.rulesAdded > 0 && change.rulesDeleted > (change.chainsAdded.length > 0 ? 0 : 1);
 }
 
-/** `nft flush chain inet filter input`, `nft flush ruleset inet` */
-const FLUSH = /(?:^|[\s;])flush\s+(?:chain|table|ruleset)\b/;
+/** `nft flush chain inet filter input`, `nft flush ruleset inet`, `ebtables -t nat -F` */
+const FLUSH = /(?:^|[\s;])(?:flush\s+(?:chain|table|ruleset)\b|(?:-F|--flush)(?=\s|$))/;
 
 /** Rules were taken out and none put in: two or more, or by a command that says `flush`. */
 function isFlush(change: NativeChange, author: Author): boolean {
+  if (isSavedKey(change.table) && change.rulesAdded <= change.ruleChains.length)
+    return change.rulesDeleted >= 2 + change.rulesAdded || (change.rulesDeleted > 0 && FLUSH.test(commandOf(author)));
   if (change.rulesAdded > 0 || change.rulesDeleted === 0) return false;
   return change.rulesDeleted >= 2 || FLUSH.test(commandOf(author));
 }

@@ -9,6 +9,7 @@ import { isSameTable, mapObjects, type NativePart, objectKey, rulesOf } from '..
 import { canonicalRule } from '../ruleset/nft/same.ts';
 import { chainsOf, type NftChain, type NftTable } from '../ruleset/nft/types.ts';
 import type { DecisionKind } from './decide.ts';
+import { type BootEvidence, broughtBy, explains, NO_BOOT_FILES, standingBootFile } from './native-boot.ts';
 import { withLost, withObjectsOf } from './native-objects.ts';
 import type { NativeSummary } from './native-summary.ts';
 
@@ -22,6 +23,8 @@ export interface NativeSituation {
   readonly onLoad: 'adopt' | 'restore';
   /** The wish is the user's word, given by hand. */
   readonly byHand: boolean;
+  /** Known boot files, read where `needsBootFiles` asked for them. */
+  readonly boot?: BootEvidence;
 }
 
 export interface NativeDecision {
@@ -33,12 +36,25 @@ export interface NativeDecision {
   readonly evidence: readonly string[];
 }
 
-/** The decision for each native table of the user's that stands or is wanted, in the wish's order, then live order. */
+/** The decision for each native table of the user's that stands or is wanted, in the wish's order, then live order; a load's is the live one. */
 export function decideNative(situation: NativeSituation): NativeDecision[] {
   const { wish, live } = situation;
   const keys = [...new Set([...wish.keys(), ...live.keys()])];
-  const load = decideLoad(situation, keys);
-  return keys.map((key) => load.get(key) ?? decideTable(situation, key));
+  const load = situation.summaries === undefined ? decideByResult(situation, keys) : decideLoad(situation, keys);
+  // What was loaded is wanted in the order in which it stands: chains of one priority run so.
+  const order = load.size === 0 ? keys : [...new Set([...live.keys(), ...keys])];
+  return order.map((key) => load.get(key) ?? decideTable(situation, key));
+}
+
+/** A boot file may explain it: a load of which nothing is known, or where nobody was heard, other rules than wanted. */
+export function needsBootFiles(
+  { summaries, live, burstOver, byHand }: NativeSituation,
+  made: readonly NativeDecision[],
+): boolean {
+  if (!burstOver || byHand) return false;
+  return made.some(
+    ({ key, kind }) => kind === 'replaced' || (summaries === undefined && kind !== 'kept' && live.has(key)),
+  );
 }
 
 function decideTable(situation: NativeSituation, key: string): NativeDecision {
@@ -139,10 +155,27 @@ function decideLoad(situation: NativeSituation, keys: readonly string[]): Map<st
     return decided(concerned, 'wipe', wish, [`loader=${neighbour ?? 'on_load=restore'}`]);
   const wanted = concerned.flatMap((key) => placedIn(wish, key));
   const shared = countShared(wanted, brought);
-  const loader = heard.find((summary) => summary?.loader !== undefined)?.loader;
+  const boot = situation.boot ?? NO_BOOT_FILES;
+  const file = standingBootFile(boot);
+  const loader =
+    heard.find((summary) => summary?.loader !== undefined)?.loader ??
+    (file !== undefined && explains(file, boot, concerned) ? file.file : undefined);
   const isKnown = loader !== undefined || shared * 2 >= wanted.length;
   const evidence = [`shared=${shared}/${wanted.length}`, ...(loader === undefined ? [] : [`loader=${loader}`])];
   return decided(concerned, isKnown ? 'load' : 'replaced', live, evidence, wish);
+}
+
+/** Nobody was heard: what stands now, and did not before, is what a boot file brings. */
+function decideByResult(
+  { wish, live, burstOver, byHand, onLoad, boot = NO_BOOT_FILES }: NativeSituation,
+  keys: readonly string[],
+): Map<string, NativeDecision> {
+  const file = burstOver && !byHand ? standingBootFile(boot) : undefined;
+  if (file === undefined) return new Map();
+  const differing = keys.filter((key) => !isSameTable(wish.get(key), live.get(key)));
+  const concerned = broughtBy(file, differing, (key) => live.has(key));
+  if (onLoad === 'restore') return decided(concerned, 'wipe', wish, ['loader=on_load=restore']);
+  return decided(concerned, 'load', live, ['by=result', `loader=${file.file}`]);
 }
 
 function isLoaded(summary: NativeSummary | undefined): boolean {

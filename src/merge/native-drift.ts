@@ -62,7 +62,8 @@ function pendingChain(key: string, before: NftChain, now: NftChain): Drift[] {
 const WHY: Readonly<Record<Unloadable['reason'], string>> = {
   xt: 'only iptables can load this',
   'hidden-xt': 'nft prints only a part of this rule',
-  'dead-interface': 'the interface is gone, and nft would load another one under its number',
+  'dead-interface':
+    'the interface is gone, and nft would load another one under its number; delete the rule, or write it with iifname or oifname',
   owner: 'a running program owns the table',
   quote: 'nft cannot load a quote in a text',
   incomplete: 'the listing ends within the table',

@@ -13,7 +13,7 @@ import { firewalld } from './firewalld.ts';
 import { incus } from './incus.ts';
 import { keepalived } from './keepalived.ts';
 import { kubernetes } from './kubernetes.ts';
-import { isNwfilterChain, libvirtNwfilter } from './libvirt-nwfilter.ts';
+import { filteredNic, isNwfilterChain, libvirtNwfilter } from './libvirt-nwfilter.ts';
 import { isLibvirtChain, libvirt } from './libvirt.ts';
 import { lxcNet } from './lxc-net.ts';
 import { lxd } from './lxd.ts';
@@ -121,6 +121,10 @@ export function ownerOfChain(name: string): OwnerId | undefined {
   if (isLibvirtChain(name)) return libvirt.id;
   return isNwfilterChain(name) ? libvirtNwfilter.id : claims.ownerOfChain(name);
 }
+
+/** The same for a chain of ebtables' or arptables' tables, where nwfilter has names of its own. */
+export const ownerOfSavedChain = (name: string): OwnerId | undefined =>
+  filteredNic(name) === undefined ? ownerOfChain(name) : libvirtNwfilter.id;
 
 /** Whose native table (`inet filter`) this is by its name alone; undefined: the user's. */
 export function ownerOfNativeTable(key: string): OwnerId | undefined {

@@ -40,3 +40,16 @@ export const libvirtNwfilter: Owner = {
 export function isNwfilterChain(name: string): boolean {
   return BASE.test(name) || PER_NIC.test(name);
 }
+
+// --- the bridge half: table nat of ebtables -----------------------------------------------------------------------
+// Measured (libvirt 9.0 and 11.3): `-A PREROUTING -i vnet0 -j libvirt-I-vnet0`, `-A POSTROUTING -o vnet0 -j libvirt-O-vnet0`, and a
+// chain for each part of the filter (I-vnet0-mac, O-vnet0-ipv4). Built as libvirt-J-/-P- and J-/P-, then renamed. The jumps are appended
+// anew each time, so below the user's rules. A chain of a filter begins with a protocol, by libvirt's own rule (formatnwfilter).
+
+const BRIDGE_CHAIN = /^libvirt-[IOJP]-(\S+)$/; // libvirt-I-vnet0
+const BRIDGE_PART = /^[IOJP]-(\S+?)-(?:mac|vlan|stp|arp|rarp|ipv4|ipv6)(?:-\S+)?$/; // I-vnet0-arp-ip
+
+/** The guest's NIC (`vnet0`) whose filter a chain of a bridge table is part of; undefined for anybody else's chain. */
+export function filteredNic(chain: string): string | undefined {
+  return (BRIDGE_CHAIN.exec(chain) ?? BRIDGE_PART.exec(chain))?.[1];
+}

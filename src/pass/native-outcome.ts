@@ -9,7 +9,7 @@ import type { Outcome, PassContext, TableReport } from './types.ts';
 /** The outcome of both parts. What failed or could not be read decides its kind, then what was done. */
 export function withNativeEnding(outcome: Outcome, { memory }: PassContext, native: NativeEnding): Outcome {
   const pending = pendingNative(memory.snapshot.native, memory.wish.native);
-  if (native.kind === 'not-looked') return { ...outcome, drift: [...outcome.drift, ...pending] };
+  if (native.kind === 'not-looked') return { ...outcome, drift: [...outcome.drift, ...native.drift, ...pending] };
   const changed = outcome.changed || native.done.length > 0;
   return {
     ...outcome,

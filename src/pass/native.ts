@@ -3,20 +3,24 @@
 // tables are read again, and need no edit. Does not: run in the fast lane (a displacement cannot happen in one's own table),
 // remember (record.ts), or write any table that is not the user's.
 
-import { type ClassifiedNative, classifyNative, userNativeOf } from '../classify/classify-native.ts';
-import { decideNative, type NativeDecision } from '../merge/decide-native.ts';
+import { type ClassifiedNative, classifyNative } from '../classify/classify-native.ts';
+import { type NativeDecision, needsBootFiles } from '../merge/decide-native.ts';
 import type { Drift } from '../merge/drift.ts';
-import { nativeDrift, unloadableDrift } from '../merge/native-drift.ts';
+import { NO_BOOT_FILES } from '../merge/native-boot.ts';
+import { nativeDrift } from '../merge/native-drift.ts';
 import { readNative } from '../observe/native-read.ts';
 import { ownerOfNativeTable } from '../owners/index.ts';
-import { isWhole, type NativeEdit, type NativeWaiting, withoutHeld, withWaiting } from '../plan/native-plan.ts';
-import type { NftLock, NftRefusal } from '../plan/nft-replace.ts';
+import type { NativeEdit, NativeWaiting } from '../plan/native-plan.ts';
+import type { NftLock } from '../plan/nft-replace.ts';
 import type { NativePart } from '../ruleset/nft/native-part.ts';
 import { isIptablesName } from '../ruleset/nft/iptables-part.ts';
 import { printNftTable } from '../ruleset/nft/print.ts';
-import { USER } from '../ruleset/user-part.ts';
+import { isSavedKey } from '../ruleset/nft/saved.ts';
 import { libvirtNativeDrift } from './libvirt-native.ts';
-import { asOfNow, carryOut, type NativeStep } from './native-commit.ts';
+import { readBootEvidence } from './native-boot.ts';
+import { asOfNow, carryOut } from './native-commit.ts';
+import { narrowed, see, type SeenNative, whatIsLeft } from './native-see.ts';
+import { judgeNwfilter } from './nwfilter.ts';
 import type { PassContext, PassRequest } from './types.ts';
 
 /** A table that is replaced takes two: one for its lock. */
@@ -60,8 +64,9 @@ export const NOT_LOOKED: NativeEnding = {
 };
 
 /** Runs the native part of a pass. Never throws for what nft says. */
-export async function walkNative(context: PassContext, request: PassRequest): Promise<NativeEnding> {
+export async function walkNative(whole: PassContext, request: PassRequest): Promise<NativeEnding> {
   if (request.scope !== undefined) return NOT_LOOKED;
+  const context = narrowed(whole, (key) => !isSavedKey(key));
   let ending: NativeEnding = { ...NOT_LOOKED, kind: 'seen' };
   let asked = request;
   const locks = new Map<string, NftLock>();
@@ -76,9 +81,9 @@ export async function walkNative(context: PassContext, request: PassRequest): Pr
     if (read.isWithoutNft && context.memory.wish.native.size > 0)
       return { ...ending, ...unreadable('nft is not installed') };
     const classified = classifyNative(read.tables, context.memory.wish.native);
-    ending = { ...ending, names: read.names };
+    if (read.isWithoutNft !== true) ending = { ...ending, names: read.names };
     asked = asOfNow(asked);
-    const seen = see(context, asked, classified, ending);
+    const seen = await seeWithBootFiles(context, asked, classified, ending);
     // What was decided before somebody else's commit came between, and nothing was done for, is no decision.
     if (ending.done.length === 0) ending = { ...ending, decisions: seen.decisions };
     if (asked !== request) ending = { ...ending, overtaken: true };
@@ -101,15 +106,17 @@ export async function walkNative(context: PassContext, request: PassRequest): Pr
 
 /** With libvirt's own tables judged: by then the pass has read its networks, and the user's tables stand. */
 export async function withLibvirtsTables(
-  { host, cache }: PassContext,
+  context: PassContext,
   request: PassRequest,
   ending: NativeEnding,
 ): Promise<NativeEnding> {
+  const { host, cache } = context;
   if (request.scope !== undefined || !request.burstOver) return ending;
   const { drift, why } = await libvirtNativeDrift(host, cache.networks, ending.names);
+  const filters = await judgeNwfilter(context, request, ending);
   const unread =
     why === undefined ? [] : [{ ...nativeDrift('unreadable', 'ip libvirt_network', '', '', why), owner: 'libvirt' }];
-  return { ...ending, drift: [...ending.drift, ...drift, ...unread] };
+  return { ...ending, drift: [...ending.drift, ...drift, ...unread, ...filters] };
 }
 
 const unreadable = (why: string): Partial<NativeEnding> => ({
@@ -118,76 +125,17 @@ const unreadable = (why: string): Partial<NativeEnding> => ({
   drift: [{ ...nativeDrift('unreadable', 'inet ', '', '', why), owner: 'unknown' }],
 });
 
-interface SeenNative {
-  readonly live: NativePart;
-  readonly decisions: readonly NativeDecision[];
-  /** With what waits in its place: what is tried. */
-  readonly tried: readonly NativeDecision[];
-}
-
-function see(
-  { memory, settings }: PassContext,
+/** Boot files are looked at only where they may tell a load. */
+async function seeWithBootFiles(
+  context: PassContext,
   request: PassRequest,
   classified: ClassifiedNative,
   so: Pick<NativeEnding, 'done' | 'waiting'>,
-): SeenNative {
-  const live = userNativeOf(classified);
-  // After a commit only what it left out waits; before it, what waits since the last pass has not been tried.
-  const waiting = [...so.waiting, ...(so.done.length > 0 ? [] : (memory.waitingNative ?? []))];
-  const known = memory.snapshotId === undefined ? live : memory.wish.native;
-  // What nft cannot load back stays as it is, and is wanted as it was.
-  const wanted = [...known].filter(([key]) => (classified.get(key)?.unloadable ?? []).length === 0);
-  const standing = wanted.flatMap(([key, table]) => {
-    const mine = waiting.filter((rule) => rule.key === key);
-    const without = live.has(key)
-      ? withoutHeld(
-          table,
-          mine.filter((rule) => !isWhole(rule)),
-        )
-      : withoutHeld(table, mine);
-    return without === undefined ? [] : [[key, without] as const];
-  });
-  const { burstOver, native: summaries } = request;
-  const byHand = request.authority === 'snapshot';
-  const decisions = decideNative({ ...settings, wish: new Map(standing), live, summaries, burstOver, byHand });
-  const tried = decisions.map((decision) => {
-    const mine = waiting.filter(({ key }) => key === decision.key);
-    const next = decision.next === undefined ? undefined : withWaiting(decision.next, known.get(decision.key), mine);
-    return { ...decision, next };
-  });
-  const whole = wanted.filter(([key]) => !decisions.some((decision) => decision.key === key));
-  const again = whole.map(([key, next]): NativeDecision => ({ key, kind: 'kept', next, evidence: ['table=waits'] }));
-  return { live, decisions, tried: [...tried, ...again] };
-}
-
-function whatIsLeft(
-  { memory }: PassContext,
-  classified: ClassifiedNative,
-  { tried }: SeenNative,
-  step: Extract<NativeStep, { kind: 'end' }>,
-): Pick<NativeEnding, 'wish' | 'drift'> {
-  const unloadable = [...classified.values()].filter((table) => table.unloadable.length > 0);
-  const untouched = unloadable.flatMap(({ key }) => {
-    const wanted = memory.wish.native.get(key);
-    return wanted === undefined ? [] : [[key, wanted] as const];
-  });
-  const wanted = tried.flatMap(({ key, next }) => (next === undefined ? [] : [[key, next] as const]));
-  return {
-    wish: new Map([...wanted, ...untouched]),
-    drift: [
-      ...step.plan.mends,
-      ...unloadable.filter(({ owner }) => owner === USER).flatMap((each) => unloadableDrift(each.key, each.unloadable)),
-      ...step.plan.refused.flatMap(refusalDrift),
-      ...step.waiting.map(({ key, chain, text, why }) => nativeDrift('waiting', key, chain, text, why)),
-    ],
-  };
-}
-
-function refusalDrift(refusal: NftRefusal): Drift[] {
-  if (refusal.kind === 'unloadable') return unloadableDrift(refusal.table, refusal.lines);
-  if (refusal.kind === 'iptables') return [];
-  const by = refusal.progname === undefined ? 'a program' : refusal.progname;
-  return [nativeDrift('waiting', refusal.table, '', `table ${refusal.table}`, `${by} owns the table of this name`)];
+): Promise<SeenNative> {
+  const seen = see(context, request, classified, so, { boot: NO_BOOT_FILES });
+  if (!needsBootFiles(seen.situation, seen.decisions)) return seen;
+  const boot = await readBootEvidence(context.host, seen.live);
+  return boot.files.length === 0 ? seen : see(context, request, classified, so, { boot });
 }
 
 /**

@@ -1,9 +1,11 @@
 // The last stage of a pass: what it means for the memory, one line in the journal, the outcome.
 
 import { HostError } from '../host/host.ts';
+import { lostTablesDrift } from '../merge/lost-tables.ts';
 import type { Ending } from './ending.ts';
 import type { NativeEnding } from './native.ts';
 import { withNativeEnding } from './native-outcome.ts';
+import { lostTablesAfter } from './lost-tables.ts';
 import { openGuests } from './open-guests.ts';
 import { outcomeOf } from './outcome.ts';
 import { pinDrops } from './pin.ts';
@@ -19,6 +21,7 @@ export async function record(
 ): Promise<Outcome> {
   const before = context.memory.snapshot;
   const lost = lostAfter(context, request, ending);
+  const tables = lostTablesDrift(await lostTablesAfter(context, request, ending, native));
   const adopted =
     ending.kind === 'seen'
       ? await remember(context, request, ending, native, lost)
@@ -29,7 +32,8 @@ export async function record(
     const seen = ending.kind === 'seen' ? await openGuests(context, request, ending, native) : undefined;
     await pinDrops(context, context.memory.wish, seen);
   }
-  const outcome = withNativeEnding(outcomeOf(context, request, ending, { adopted, dropped, lost }), context, native);
+  const whole = { ...native, drift: [...native.drift, ...tables] };
+  const outcome = withNativeEnding(outcomeOf(context, request, ending, { adopted, dropped, lost }), context, whole);
   if (isWorthALine(outcome, request)) await journalLine(context, outcome);
   return outcome;
 }

@@ -109,7 +109,7 @@ export function lostAfter({ memory }: PassContext, request: PassRequest, ending:
 }
 
 /** Not by `loaded` alone: without events that only says that the user's rules are those of a boot file. */
-function isWiped({ decision }: TableWork, summary: ChangeSummary | undefined): boolean {
+export function isWiped({ decision }: TableWork, summary: ChangeSummary | undefined): boolean {
   const emptied = decision.kind === 'wipe' || decision.kind === 'load' || decision.kind === 'replaced';
   return emptied || summary?.wiped === true || summary?.replaced === true;
 }

@@ -100,7 +100,7 @@ function editsBetween(from: Shape, to: Shape): Edit[] {
 }
 
 /** Deletions first (by text, from the top), then insertions from the top down, so that every place is that of the moment. */
-function chainEdits(chain: string, from: readonly Line[], to: readonly Line[]): Edit[] {
+export function chainEdits(chain: string, from: readonly Line[], to: readonly Line[]): Edit[] {
   if (sameTexts(from, to)) return [];
   const texts = from.map((rule) => rule.text);
   const staying = namedDeletions(

@@ -6,7 +6,8 @@
 import type { Host } from '../host/host.ts';
 import { parseNeighbourPart, parseUserPart, printNeighbourPart, printUserPart } from '../ruleset/part-text.ts';
 import { FAMILIES, type Family } from '../ruleset/types.ts';
-import { EMPTY_NATIVE, type NativePart, parseNative, printNative } from '../ruleset/nft/native-part.ts';
+import { EMPTY_NATIVE, nativePart, type NativePart, parseNative, printNative } from '../ruleset/nft/native-part.ts';
+import { parseSaved, printSaved, type SavedFamily, withoutSaved } from '../ruleset/nft/saved.ts';
 import { emptyPart, type NeighbourPart, type UserPart } from '../ruleset/user-part.ts';
 import type { UserTexts } from './snapshot-id.ts';
 import { openKeeper } from './keep.ts';
@@ -62,6 +63,11 @@ export interface Memory {
   waitingNative?: readonly WaitingNative[];
   /** What flushes and loads took from neighbours that are not put back by text; said until they have written again. */
   lost?: readonly LostRules[];
+  /** By guest's NIC: what libvirt's nwfilter wrote into ebtables' table nat, as merge/nwfilter-losses.ts has it. */
+  nicFilters?: Readonly<Record<string, readonly string[]>>;
+  /** Neighbours' native tables at the last look, and those that flushes took: owner by `inet firewalld`. */
+  foreignTables?: Readonly<Record<string, string>>;
+  lostTables?: Readonly<Record<string, string>>;
   /** Snapshots that were taken after `snapshotId` and are damaged, newest first; the wish of the newest may still stand. */
   damaged?: readonly DamagedSnapshot[];
   /** The wish on disk is older than this one (full disk): the next pass writes it again. */
@@ -75,6 +81,9 @@ interface WishDocument {
   readonly ip6: string;
   /** Native tables; '' or missing: none. */
   readonly nft?: string;
+  /** Of ebtables' and arptables' tables; '' or missing: none. */
+  readonly ebtables?: string;
+  readonly arptables?: string;
   readonly replaced: readonly string[];
   readonly waiting: readonly WaitingRule[];
   readonly waitingNative?: readonly WaitingNative[];
@@ -85,6 +94,9 @@ interface KnownDocument {
   readonly ip: string;
   readonly ip6: string;
   readonly lost?: readonly LostRules[];
+  readonly nicFilters?: Readonly<Record<string, readonly string[]>>;
+  readonly foreignTables?: Readonly<Record<string, string>>;
+  readonly lostTables?: Readonly<Record<string, string>>;
 }
 
 export interface MemoryFiles {
@@ -116,7 +128,9 @@ export function openMemory(host: Host, stateDir: string): MemoryFiles {
       snapshotId: memory.snapshotId,
       ip: printUserPart(memory.wish.ip, WISH_TITLE),
       ip6: printUserPart(memory.wish.ip6, WISH_TITLE),
-      nft: printNative(memory.wish.native, WISH_TITLE),
+      nft: printNative(withoutSaved(memory.wish.native), WISH_TITLE),
+      ebtables: printSaved(memory.wish.native, 'bridge', WISH_TITLE),
+      arptables: printSaved(memory.wish.native, 'arp', WISH_TITLE),
       replaced: memory.replaced,
       waiting: memory.waiting,
       waitingNative: memory.waitingNative ?? [],
@@ -134,6 +148,9 @@ export function openMemory(host: Host, stateDir: string): MemoryFiles {
       ip: text('ip'),
       ip6: text('ip6'),
       lost: memory.lost ?? [],
+      nicFilters: memory.nicFilters ?? {},
+      foreignTables: memory.foreignTables ?? {},
+      lostTables: memory.lostTables ?? {},
     } satisfies KnownDocument);
   }
 
@@ -170,15 +187,25 @@ function contentOf({ known }: Memory, user: UserRules, complete: boolean): Snaps
   };
 }
 
-/** The texts of a snapshot's files; `nft` only where there are native tables. */
+/** The texts of a snapshot's files; `nft`, `ebtables`, `arptables` only where there are such tables. */
 export function userTexts({ ip, ip6, native }: UserRules): UserTexts {
-  const texts = { ip: printUserPart(ip, SNAPSHOT_TITLE), ip6: printUserPart(ip6, SNAPSHOT_TITLE) };
-  return native.size === 0 ? texts : { ...texts, nft: printNative(native, NATIVE_TITLE) };
+  const nft = printNative(withoutSaved(native), NATIVE_TITLE);
+  const ebtables = printSaved(native, 'bridge', EBTABLES_TITLE);
+  const arptables = printSaved(native, 'arp', ARPTABLES_TITLE);
+  return {
+    ip: printUserPart(ip, SNAPSHOT_TITLE),
+    ip6: printUserPart(ip6, SNAPSHOT_TITLE),
+    ...(nft === '' ? {} : { nft }),
+    ...(ebtables === '' ? {} : { ebtables }),
+    ...(arptables === '' ? {} : { arptables }),
+  };
 }
 
 const WISH_TITLE = "mendwall: the user's rules as wanted now (the latest snapshot with what is pending)";
 const KNOWN_TITLE = "mendwall: the neighbours' rules at the last complete read";
 const SNAPSHOT_TITLE = "mendwall: the user's rules; loads with plain iptables-restore";
+const EBTABLES_TITLE = "mendwall: the user's bridge rules; loads with plain ebtables-restore";
+const ARPTABLES_TITLE = "mendwall: the user's ARP rules; loads with plain arptables-restore";
 const NATIVE_TITLE = "mendwall: the user's native tables; loads with plain nft -f";
 const NO_RULES: UserRules = { ip: emptyPart('ip'), ip6: emptyPart('ip6'), native: EMPTY_NATIVE };
 
@@ -260,7 +287,11 @@ async function loadKnown(state: StateFiles, boot: string, memory: Memory, notes:
     else notes.push(`the neighbours' last complete part cannot be read: ${parsed.problems[0]?.message}`);
   }
   memory.known = parts;
+  const { nicFilters = {}, foreignTables = {}, lostTables = {} } = known.value;
+  if (Object.keys(nicFilters).length > 0) memory.nicFilters = nicFilters;
   if (known.value.lost !== undefined && known.value.lost.length > 0) memory.lost = known.value.lost;
+  if (Object.keys(foreignTables).length > 0) memory.foreignTables = foreignTables;
+  if (Object.keys(lostTables).length > 0) memory.lostTables = lostTables;
 }
 
 /** The user's part from text; a family that cannot be read is empty, with a note. */
@@ -273,7 +304,18 @@ export function readParts(texts: UserTexts, file: string, notes: string[]): User
   };
   const native = parseNative(texts.nft ?? '', file);
   if (native.kind === 'problems') notes.push(`${file}: ${native.problems[0]?.message}`);
-  return { ip: read('ip'), ip6: read('ip6'), native: native.kind === 'part' ? native.part : EMPTY_NATIVE };
+  const saved = [
+    ...readSaved(texts.ebtables, 'bridge', file, notes),
+    ...readSaved(texts.arptables, 'arp', file, notes),
+  ];
+  const own = native.kind === 'part' ? native.part : EMPTY_NATIVE;
+  return { ip: read('ip'), ip6: read('ip6'), native: new Map([...own, ...saved]) };
+}
+
+function readSaved(text = '', family: SavedFamily, file: string, notes: string[]): NativePart {
+  const { tables, problems } = parseSaved(text, family, file);
+  if (problems[0] !== undefined) notes.push(`${file}: ${problems[0].message}`);
+  return problems.length > 0 ? EMPTY_NATIVE : nativePart(tables);
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -289,5 +331,12 @@ function isWish(value: Fields): value is Fields & WishDocument {
 }
 
 function isKnown(value: Fields): value is Fields & KnownDocument {
-  return isText(value, 'bootId', 'ip', 'ip6') && (value['lost'] === undefined || Array.isArray(value['lost']));
+  const isTables = (tables: unknown): boolean =>
+    tables === undefined || (typeof tables === 'object' && tables !== null && !Array.isArray(tables));
+  return (
+    isText(value, 'bootId', 'ip', 'ip6') &&
+    (value['lost'] === undefined || Array.isArray(value['lost'])) &&
+    isTables(value['foreignTables']) &&
+    isTables(value['lostTables'])
+  );
 }

@@ -14,12 +14,16 @@ export type FamilyTexts = Readonly<Record<Family, string>>;
 /** The user's rules: both families, and native tables in nft's form; without `nft`, or with '', there are none. */
 export interface UserTexts extends FamilyTexts {
   readonly nft?: string;
+  /** Bridge and ARP tables, as ebtables and arptables save them. */
+  readonly ebtables?: string;
+  readonly arptables?: string;
 }
 
 /** Id of the user's rules. Comments count (slots are comments), except those iptables-save dates; blank lines do not. */
-export function snapshotId({ ip, ip6, nft = '' }: UserTexts): string {
+export function snapshotId({ ip, ip6, nft = '', ebtables = '', arptables = '' }: UserTexts): string {
   const native = nft === '' ? [] : [normaliseNative(nft)];
-  return textHash(JSON.stringify([normalise(ip), normalise(ip6), ...native])).slice(0, ID_LENGTH);
+  const saved = [ebtables, arptables].filter((text) => text !== '').map(normalise);
+  return textHash(JSON.stringify([normalise(ip), normalise(ip6), ...native, ...saved])).slice(0, ID_LENGTH);
 }
 
 /** What cannot be read is taken as it is: another text, another id. */

@@ -1,5 +1,5 @@
 // The snapshots of the user's rules, with their neighbours' part beside them, in files people and iptables-restore can read.
-//   <dir>/<id>/{user.v4,user.v6,neighbours.v4,neighbours.v6,meta.json} and, with native tables, user.nft
+//   <dir>/<id>/{user.v4,user.v6,neighbours.v4,neighbours.v6,meta.json} and, with native, bridge or ARP tables, user.nft, user.ebtables, user.arptables
 //   <dir>/history.jsonl
 // Guarantees: a crash, a kill -9, a power loss or a full disk at any instant leaves the old latest snapshot or the new one,
 // whole: the folder is written under another name, flushed and renamed; only then the history names it. Reading never writes.
@@ -66,8 +66,13 @@ export interface Store {
 }
 
 const FILES = ['user.v4', 'user.v6', 'neighbours.v4', 'neighbours.v6', 'meta.json'] as const;
-/** Only in a snapshot with native tables: that it is missing is seen by the id. */
 const NATIVE_FILE = 'user.nft';
+/** Only in a snapshot with such tables: that one is missing is seen by the id. */
+const OPTIONAL_FILES = [
+  ['nft', NATIVE_FILE],
+  ['ebtables', 'user.ebtables'],
+  ['arptables', 'user.arptables'],
+] as const;
 const HISTORY = 'history.jsonl';
 /** `3f0a51b2c4d6e788` */
 const SNAPSHOT_ID = new RegExp(`^[0-9a-f]{${ID_LENGTH}}$`);
@@ -146,10 +151,11 @@ function makeTaking(host: Host, content: SnapshotContent, reason: TakingReason, 
   };
 }
 
-/** Said only where there are native tables. */
-function nativeCount({ nft = '' }: UserTexts): { readonly native?: number } {
+/** Said only where there are native tables; those of ebtables and arptables count among them. */
+function nativeCount({ nft = '', ebtables = '', arptables = '' }: UserTexts): { readonly native?: number } {
   const parsed = parseNative(nft, NATIVE_FILE);
-  return nft === '' || parsed.kind !== 'part' ? {} : { native: countNativeRules(parsed.part) };
+  if (nft + ebtables + arptables === '' || parsed.kind !== 'part') return {};
+  return { native: countNativeRules(parsed.part) + countRules(ebtables) + countRules(arptables) };
 }
 
 async function writeFolder(host: Host, dir: string, taking: Taking, content: SnapshotContent): Promise<void> {
@@ -161,8 +167,8 @@ async function writeFolder(host: Host, dir: string, taking: Taking, content: Sna
     const texts = [user.ip, user.ip6, neighbours.ip, neighbours.ip6, `${JSON.stringify(taking, undefined, 2)}\n`];
     for (const [index, name] of FILES.entries())
       await host.files.writeAtomic(`${temporary}/${name}`, texts[index] ?? '');
-    if (user.nft !== undefined && user.nft !== '')
-      await host.files.writeAtomic(`${temporary}/${NATIVE_FILE}`, user.nft);
+    for (const [field, name] of OPTIONAL_FILES)
+      if ((user[field] ?? '') !== '') await host.files.writeAtomic(`${temporary}/${name}`, user[field] ?? '');
     await setDamagedAside(host, dir, taking.id);
     await host.files.rename(temporary, `${dir}/${taking.id}`);
   } catch (error) {
@@ -189,17 +195,28 @@ async function readFolder(host: Host, dir: string, id: string): Promise<Folder> 
     texts.push(text);
   }
   const [ip = '', ip6 = '', neighboursIp = '', neighboursIp6 = '', metaText = ''] = texts;
-  const native = (await host.files.exists(`${dir}/${id}/${NATIVE_FILE}`))
-    ? await readPart(host, `${dir}/${id}/${NATIVE_FILE}`)
-    : '';
-  if (typeof native !== 'string') return { kind: 'damaged', reason: native.reason };
-  const user = native === '' ? { ip, ip6 } : { ip, ip6, nft: native };
+  const optional = await readOptional(host, `${dir}/${id}`);
+  if ('reason' in optional) return { kind: 'damaged', reason: optional.reason };
+  const user = { ip, ip6, ...optional };
   const meta = parseObject(metaText);
   if (meta === undefined || !isTaking(meta)) return { kind: 'damaged', reason: `${dir}/${id}/meta.json is not whole` };
   const found = snapshotId(user);
   if (found !== id) return { kind: 'damaged', reason: `the rules in ${dir}/${id} were altered: their id is ${found}` };
   const neighbours = { ip: neighboursIp, ip6: neighboursIp6 };
   return { kind: 'whole', meta, content: { user, neighbours, neighboursState: meta.neighbours } };
+}
+
+type OptionalTexts = Pick<UserTexts, 'nft' | 'ebtables' | 'arptables'>;
+
+async function readOptional(host: Host, folder: string): Promise<OptionalTexts | { readonly reason: string }> {
+  const texts: Record<string, string> = {};
+  for (const [field, name] of OPTIONAL_FILES) {
+    if (!(await host.files.exists(`${folder}/${name}`))) continue;
+    const text = await readPart(host, `${folder}/${name}`);
+    if (typeof text !== 'string') return text;
+    texts[field] = text;
+  }
+  return texts;
 }
 
 /** A file that the disk cannot give back is damaged, too: an older snapshot is better than none. */

@@ -136,6 +136,7 @@ async function save(
     };
     memory.known = { ip: part('ip'), ip6: part('ip6') };
     memory.lost = [];
+    memory.lostTables = {};
     await files.saveKnown(memory);
   }
   memory.waiting = [];

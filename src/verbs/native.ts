@@ -1,14 +1,23 @@
 // The native tables for the verbs: read, with their owners, and compared.
 
-import { type ClassifiedNative, classifyNative, userNativeOf } from '../classify/classify-native.ts';
+import {
+  type ClassifiedNative,
+  classifyNative,
+  isLeftAlone,
+  userNativeOf,
+  withUnread,
+} from '../classify/classify-native.ts';
+import { ownerOfSavedRule } from '../classify/classify-saved.ts';
 import type { Host } from '../host/host.ts';
 import { readNative } from '../observe/native-read.ts';
+import { readSaved } from '../observe/saved-read.ts';
 import { isMarked } from '../owners/mendwall.ts';
 import { isWhole, withWaiting } from '../plan/native-plan.ts';
 import type { Memory } from '../record/memory.ts';
 import { missingFrom } from '../ruleset/multiset.ts';
 import { type NativePart, rulesOf } from '../ruleset/nft/native-part.ts';
 import { canonicalRule } from '../ruleset/nft/same.ts';
+import { isSavedKey } from '../ruleset/nft/saved.ts';
 import type { NftFamily } from '../ruleset/nft/types.ts';
 import { MENDWALL, type OwnerId, USER } from '../ruleset/user-part.ts';
 import { type Refusal, refused } from './types.ts';
@@ -24,7 +33,8 @@ export interface LiveNative {
 export async function readLiveNative(host: Host): Promise<LiveNative | Refusal> {
   const read = await readNative(host);
   if (read.kind === 'unreadable') return refused('unreadable-rules', `the native tables cannot be read: ${read.why}`);
-  const classified = classifyNative(read.tables);
+  const saved = await readSaved(host, read.names);
+  const classified = withUnread(classifyNative([...read.tables, ...saved.tables]), saved.unread);
   return { kind: 'native', classified, part: userNativeOf(classified) };
 }
 
@@ -35,9 +45,7 @@ export function adoptedNative({ classified, part }: LiveNative, { wish, waitingN
     return [key, withWaiting(table, wish.native.get(key), mine)] as const;
   });
   const whole = waitingNative.filter(isWhole).map(({ key }) => key);
-  const kept = [...wish.native].filter(
-    ([key]) => whole.includes(key) || (classified.get(key)?.unloadable ?? []).length > 0,
-  );
+  const kept = [...wish.native].filter(([key]) => whole.includes(key) || isLeftAlone(classified.get(key)));
   return new Map([...tables, ...kept]);
 }
 
@@ -80,9 +88,9 @@ function placed(part: NativePart, key: string): string[] {
 /** How many native rules each owner has; a table without a rule counts as none. */
 export function countNativeOwners(classified: ClassifiedNative): Map<OwnerId, number> {
   const counts = new Map<OwnerId, number>();
-  for (const { table, owner, strangers } of classified.values())
+  for (const { key, table, owner, strangers } of classified.values())
     for (const { chain, text } of rulesOf(table)) {
-      const users = isMarked(text) ? MENDWALL : USER;
+      const users = isMarked(text) ? MENDWALL : isSavedKey(key) ? ownerOfSavedRule(chain, text) : USER;
       const whose = owner === USER ? (strangers.get(chain) ?? users) : owner;
       counts.set(whose, (counts.get(whose) ?? 0) + 1);
     }

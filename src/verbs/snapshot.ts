@@ -83,8 +83,9 @@ export async function snapshot(world: World, args: SnapshotArgs): Promise<Snapsh
   const same = memory.snapshotId === result.id;
   const id = await files.takeSnapshot(memory, user, complete, { trigger: 'snapshot', message: args.message });
   // This is how it should be now: what neighbours lost before is no drift any more.
-  if ((memory.lost ?? []).length > 0) {
+  if ((memory.lost ?? []).length > 0 || Object.keys(memory.lostTables ?? {}).length > 0) {
     memory.lost = [];
+    memory.lostTables = {};
     await files.saveKnown(memory);
   }
   await context.journal.append({

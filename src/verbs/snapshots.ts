@@ -2,6 +2,7 @@
 
 import type { Taking } from '../record/history.ts';
 import { keptTakings } from '../record/prune.ts';
+import type { UserTexts } from '../record/snapshot-id.ts';
 import type { LoadOutcome, Store } from '../record/store.ts';
 import { type Refusal, refused, type World } from './types.ts';
 
@@ -57,8 +58,8 @@ export interface SnapshotShowResult {
   readonly kind: 'snapshot-show';
   readonly id: string;
   readonly taking: Taking;
-  /** `nft` only where there are native tables. */
-  readonly user: { readonly ip: string; readonly ip6: string; readonly nft?: string };
+  /** `nft`, `ebtables`, `arptables` only where there are such tables. */
+  readonly user: UserTexts;
   readonly neighbours: { readonly ip: string; readonly ip6: string };
   readonly neighboursState: string;
 }

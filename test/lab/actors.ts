@@ -3,14 +3,20 @@
 
 import type { Hypervisor } from './host.ts';
 import { furtherNetwork } from './networks.ts';
-import { USER_RULES, rulesOf, type RulesFiles } from './user-rules.ts';
+import { USER_NATIVE } from './user-native.ts';
+import { editionsFor, rulesOf, type RulesFiles, USER_RULES } from './user-rules.ts';
 
 /**
  * The sound state a guard starts from: the admin's rules loaded, libvirt's jumps put back by libvirt, the port forward
- * moved above libvirt's REJECT by hand. All four kinds of traffic flow.
+ * moved above libvirt's REJECT by hand. All four kinds of traffic flow. Where libvirt has its nftables backend: the admin's
+ * rules on both engines, and no port forward passes libvirt's reject.
  */
-export async function installUserRules(hypervisor: Hypervisor, files: RulesFiles = USER_RULES): Promise<void> {
+export async function installUserRules(
+  hypervisor: Hypervisor,
+  files: RulesFiles = editionsFor(hypervisor.backend).first,
+): Promise<void> {
   await restoreFile(hypervisor, files);
+  if (hypervisor.backend === 'nftables') return void (await hypervisor.sh('nft -f -', { input: USER_NATIVE }));
   await hypervisor.reloaded();
   await hypervisor.libvirtd.quiet(600);
   await raisePortForward(hypervisor, files);
@@ -23,7 +29,10 @@ export async function raisePortForward(hypervisor: Hypervisor, files: RulesFiles
 }
 
 /** `iptables-restore < file; ip6tables-restore < file`, as the distributions' services do at boot and on reload. */
-export async function restoreFile(hypervisor: Hypervisor, files: RulesFiles = USER_RULES): Promise<void> {
+export async function restoreFile(
+  hypervisor: Hypervisor,
+  files: RulesFiles = editionsFor(hypervisor.backend).first,
+): Promise<void> {
   await hypervisor.sh('iptables-restore', { input: files.ip });
   await hypervisor.sh('ip6tables-restore', { input: files.ip6 });
 }
@@ -44,7 +53,7 @@ export interface ScriptOptions {
 /** The admin's firewall script: `set -e`, flush everything, build it up again, one command a rule. */
 export async function runFirewallScript(
   hypervisor: Hypervisor,
-  files: RulesFiles = USER_RULES,
+  files: RulesFiles = editionsFor(hypervisor.backend).first,
   options: ScriptOptions = {},
 ): Promise<void> {
   const pause = options.pauseMs === undefined ? '' : `sleep ${options.pauseMs / 1000}`;
@@ -140,4 +149,14 @@ export async function secondAndThirdNetwork(hypervisor: Hypervisor): Promise<voi
 export async function startAndStopGuest(hypervisor: Hypervisor, filter?: string): Promise<void> {
   await hypervisor.startTcgGuest('scenario', undefined, filter);
   await hypervisor.stopTcgGuest('scenario');
+}
+
+/** `nft -f` of a file that begins with `flush ruleset`, as nftables.service loads it. */
+export async function loadNative(hypervisor: Hypervisor, text: string = USER_NATIVE): Promise<void> {
+  await hypervisor.sh('nft -f -', { input: `flush ruleset\n${text}` });
+}
+
+/** One command of nft, e.g. `add rule inet filter admin tcp dport 81 accept`. */
+export async function nft(hypervisor: Hypervisor, command: string): Promise<void> {
+  await hypervisor.sh('nft -f -', { input: command });
 }

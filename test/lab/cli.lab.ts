@@ -311,25 +311,3 @@ describe('the command line with a daemon', () => {
     expect((await sh(`ls ${folder}/run/control.sock`)).exitCode).not.toBe(0);
   });
 });
-
-describe('starting', () => {
-  it('costs little more than Node itself (printed, and judged only roughly: other work shares the machine)', async () => {
-    await mendwall('init -q');
-    const least = async (line: string): Promise<number> => {
-      let ms = Infinity;
-      for (let run = 0; run < 9; run++) {
-        const startedMs = performance.now();
-        await sh(line);
-        ms = Math.min(ms, performance.now() - startedMs);
-      }
-      return ms;
-    };
-    const bare = await least(`exec ${process.execPath} -e 0`);
-    const [version, diff] = [await least('exec $M --version'), await least('exec $M diff')];
-    process.stdout.write(
-      `node -e 0: ${bare.toFixed(0)} ms; --version: ${(version / bare).toFixed(2)}x; diff: ${(diff / bare).toFixed(2)}x\n`,
-    );
-    expect(version / bare).toBeLessThan(3);
-    expect(diff / bare).toBeLessThan(6);
-  });
-});

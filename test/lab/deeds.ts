@@ -6,6 +6,8 @@ import {
   flushAndDeleteChains,
   flushIp6,
   iptables,
+  loadNative,
+  nft,
   nftFlushRuleset,
   reloadLibvirtd,
   restartLibvirtd,
@@ -17,18 +19,22 @@ import {
   startAndStopGuest,
 } from './actors.ts';
 import type { Engine, Hypervisor } from './host.ts';
-import { CHANGED_USER_RULES, EMPTY_RULES, USER_RULES } from './user-rules.ts';
+import { CHANGED_NATIVE } from './user-native.ts';
+import { editionsFor } from './user-rules.ts';
 
 /**
  * The user's rules after the deed and the guard's work: `before` as they were before it, `user-rules` and
- * `changed-user-rules` as in those files, `as-left` exactly as the deed left them (an edit by hand is the user's word).
+ * `changed-user-rules` iptables' as in those files, `as-left` exactly as the deed left them (an edit by hand is the user's word),
+ * `native-as-left` so in native tables, and iptables' as before.
  */
-export type Ending = 'before' | 'user-rules' | 'changed-user-rules' | 'as-left';
+export type Ending = 'before' | 'user-rules' | 'changed-user-rules' | 'as-left' | 'native-as-left';
 
 export interface Deed {
   readonly name: string;
   readonly ending: Ending;
   readonly engines: readonly Engine[];
+  /** Only where the user has native tables, and libvirt its nftables backend. */
+  readonly native?: true;
   run(hypervisor: Hypervisor): Promise<void>;
 }
 
@@ -36,6 +42,10 @@ const BOTH: readonly Engine[] = ['nft', 'legacy'];
 
 function deed(name: string, ending: Ending, run: Deed['run'], engines: readonly Engine[] = BOTH): Deed {
   return { name, ending, engines, run };
+}
+
+function nativeDeed(name: string, ending: Ending, run: Deed['run']): Deed {
+  return { ...deed(name, ending, run, ['nft']), native: true };
 }
 
 const NEIGHBOUR_DEEDS: readonly Deed[] = [
@@ -50,16 +60,18 @@ const NEIGHBOUR_DEEDS: readonly Deed[] = [
 const LOAD_DEEDS: readonly Deed[] = [
   deed('iptables-restore of the same file', 'user-rules', (hypervisor) => restoreFile(hypervisor)),
   deed('iptables-restore of a changed file', 'changed-user-rules', (hypervisor) =>
-    restoreFile(hypervisor, CHANGED_USER_RULES),
+    restoreFile(hypervisor, editionsFor(hypervisor.backend).changed),
   ),
-  deed('iptables-restore of an empty file', 'before', (hypervisor) => restoreFile(hypervisor, EMPTY_RULES)),
+  deed('iptables-restore of an empty file', 'before', (hypervisor) =>
+    restoreFile(hypervisor, editionsFor(hypervisor.backend).empty),
+  ),
   deed('iptables-restore of a stale dump', 'before', restoreStaleDump),
   deed('the firewall script, same rules', 'user-rules', (hypervisor) => runFirewallScript(hypervisor)),
   deed('the firewall script, changed rules', 'changed-user-rules', (hypervisor) =>
-    runFirewallScript(hypervisor, CHANGED_USER_RULES),
+    runFirewallScript(hypervisor, editionsFor(hypervisor.backend).changed),
   ),
   deed('the firewall script with pauses of 30 ms', 'user-rules', (hypervisor) =>
-    runFirewallScript(hypervisor, USER_RULES, { pauseMs: 30 }),
+    runFirewallScript(hypervisor, undefined, { pauseMs: 30 }),
   ),
 ];
 
@@ -77,10 +89,38 @@ const SINGLE_DEEDS: readonly Deed[] = [
   deed('iptables -P', 'as-left', (hypervisor) => iptables(hypervisor, '-P FORWARD DROP')),
 ];
 
-/** Every deed that the engine knows, in an order in which they can follow one another. */
-export function deedsFor(engine: Engine): readonly Deed[] {
-  const all = [...NEIGHBOUR_DEEDS, ...LOAD_DEEDS, ...WIPE_DEEDS, ...SINGLE_DEEDS];
-  return all.filter((one) => one.engines.includes(engine));
+const NATIVE_RULE = 'ip saddr 203.0.113.9 counter drop';
+
+/** In the user's native tables, and in libvirt's. */
+const NATIVE_DEEDS: readonly Deed[] = [
+  nativeDeed('nft -f of the same file', 'native-as-left', (hypervisor) => loadNative(hypervisor)),
+  nativeDeed('nft -f of a changed file', 'native-as-left', (hypervisor) => loadNative(hypervisor, CHANGED_NATIVE)),
+  nativeDeed('nft flush table', 'before', (hypervisor) => nft(hypervisor, 'flush table inet filter')),
+  nativeDeed('nft flush chain', 'before', (hypervisor) => nft(hypervisor, 'flush chain inet filter input')),
+  nativeDeed('nft delete table of libvirt', 'before', (hypervisor) =>
+    nft(hypervisor, 'delete table ip libvirt_network; delete table ip6 libvirt_network'),
+  ),
+  nativeDeed('nft add rule', 'as-left', (hypervisor) => nft(hypervisor, `add rule inet filter admin ${NATIVE_RULE}`)),
+  nativeDeed('nft insert rule', 'as-left', (hypervisor) =>
+    nft(hypervisor, `insert rule ip edge prerouting ${NATIVE_RULE}`),
+  ),
+  nativeDeed('nft delete rule', 'as-left', deleteNativeRule),
+  nativeDeed('nft add element', 'as-left', (hypervisor) =>
+    nft(hypervisor, 'add element inet filter banned { 203.0.113.200 }'),
+  ),
+];
+
+/** Every deed that is known on such a host, in an order in which they can follow one another. */
+export function deedsFor({ engine, backend }: Pick<Hypervisor, 'engine' | 'backend'>): readonly Deed[] {
+  const all = [...NEIGHBOUR_DEEDS, ...LOAD_DEEDS, ...WIPE_DEEDS, ...SINGLE_DEEDS, ...NATIVE_DEEDS];
+  return all.filter(({ engines, native }) => engines.includes(engine) && (native !== true || backend === 'nftables'));
+}
+
+/** The last rule of `inet filter admin`. */
+async function deleteNativeRule(hypervisor: Hypervisor): Promise<void> {
+  const listed = await hypervisor.sh('nft -a list chain inet filter admin');
+  const handle = /.*# handle (\d+)\n\t\}/.exec(listed)?.[1]; // tcp dport 9100 drop # handle 14
+  await nft(hypervisor, `delete rule inet filter admin handle ${handle}`);
 }
 
 /** The dump holds the rules of a network that has gone since. */

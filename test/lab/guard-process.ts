@@ -23,6 +23,14 @@ export async function initGuard(hypervisor: Hypervisor): Promise<void> {
   if (init.exitCode !== 0) throw new Error(`mendwall init ended with ${init.exitCode}: ${init.stderr}${init.stdout}`);
 }
 
+/** The guard refuses a configuration that others may write. */
+export async function writeConfig(hypervisor: Hypervisor, text: string): Promise<void> {
+  await hypervisor.sh(
+    'mkdir -p /etc/mendwall; cat > /etc/mendwall/mendwall.toml; chmod 0640 /etc/mendwall/mendwall.toml',
+    { input: text },
+  );
+}
+
 /** A running daemon. */
 export interface GuardProcess {
   readonly process: LabProcess;

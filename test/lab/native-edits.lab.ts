@@ -15,12 +15,12 @@ import {
   type Standing,
   standing,
   upNativeStage,
-  USER_NATIVE,
   verb,
 } from './native-stage.ts';
 import { expectNeighbourDiscovery } from './neighbour-discovery.ts';
 import { report } from './netns-host.ts';
 import { DEFAULT_NETWORK } from './networks.ts';
+import { CHANGED_NATIVE, USER_NATIVE } from './user-native.ts';
 
 const NETWORK = { ...DEFAULT_NETWORK, ipv6: { prefix: 'fd00:122::', nat: true } };
 
@@ -61,16 +61,6 @@ async function load(text: string, path = '/run/lab/user.nft'): Promise<Standing>
   return { ...users, native };
 }
 
-/** One rule and one element other, one table gone, one table new. */
-const CHANGED = USER_NATIVE.replace(
-  'tcp dport 9100 drop\n\t}\n}\ntable ip edge',
-  'tcp dport { 9100, 9101 } drop\n\t}\n}\ntable ip edge',
-)
-  .replace('198.51.100.77', '198.51.100.78')
-  .replace(
-    /table ip6 edge[^]*/,
-    'table ip6 later {\n\tchain c {\n\t\ttype filter hook input priority 5; policy accept;\n\t\ttcp dport 9101 drop\n\t}\n}\n',
-  ); // table ip6 edge { ...
 const OTHER = `table inet other {
 	chain input {
 		type filter hook input priority filter; policy accept;
@@ -81,7 +71,7 @@ const OTHER = `table inet other {
 
 describe('`nft -f` of a file with `flush ruleset`', () => {
   it("and the user's new rules: adopted, what it dropped is said, iptables' rules and libvirt back", async () => {
-    const wanted = await load(CHANGED);
+    const wanted = await load(CHANGED_NATIVE);
     await stage.guard.idle();
     await expectStands(stage, wanted, libvirt, 'a changed load');
     expect(await driftOf(stage)).toEqual([]);

@@ -6,8 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { debian13Root, DEBIAN_13_TIMEOUT_MS } from './debian-13.ts';
 import { type GuardProcess, initGuard, mendwall, startGuard } from './guard-process.ts';
 import { type Hypervisor, type HypervisorOptions, upHypervisor } from './host.ts';
-import { driftOf, GUEST_TRAFFIC } from './native-stage.ts';
-import { trafficWithin } from './probes.ts';
+import { driftOf } from './native-stage.ts';
+import { GUEST_TRAFFIC, trafficWithin } from './probes.ts';
 
 const NATIVE = `table inet mine {
 	chain input {

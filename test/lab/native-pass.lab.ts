@@ -260,6 +260,33 @@ describe('a rule that cannot be loaded now', () => {
   });
 });
 
+describe('a table with a rule for an interface that is gone', () => {
+  const DEAD = `table inet dead { chain in { type filter hook input priority 0; iif "dummy7" drop; tcp dport 1 accept; tcp dport 2 drop; }; }
+`;
+  const OTHER = `table inet other { chain in { type filter hook input priority 0; tcp dport 3 accept; tcp dport 4 drop; }; }
+`;
+
+  it('is left as it is, the rule is named with what to do, and the other tables are mended', async () => {
+    await netns.sh('ip link add dummy7 type bridge');
+    await begin(DEAD + OTHER);
+    const was = await native();
+    await netns.sh('ip link del dummy7; nft flush chain inet dead in; nft flush chain inet other in');
+    await netns.sh('ip link add dummy7 type bridge; nft add rule inet dead in iif dummy7 drop; ip link del dummy7');
+    const outcome = await pass();
+    const now = await list();
+    expect(now).toContain('tcp dport 4 drop');
+    expect(now).not.toContain('tcp dport 2 drop');
+    const [said] = outcome.drift.filter(({ kind }) => kind === 'unreadable');
+    expect(said).toMatchObject({ family: 'inet', table: 'dead', text: expect.stringMatching(/^iif \d+ drop$/) });
+    expect(said?.evidence).toContain('the table is left as it is');
+    expect(said?.evidence).toContain('delete the rule, or write it with iifname');
+    // The table is still wanted as it was, and comes back once the rule has gone.
+    await netns.sh('nft flush chain inet dead in; ip link add dummy7 type bridge');
+    await pass();
+    expect(await native()).toEqual(was);
+  });
+});
+
 describe('a race', () => {
   const T =
     'table inet own { chain in { type filter hook input priority 0; policy accept; tcp dport 1 accept; tcp dport 2 accept; }\nchain other { tcp dport 3 accept; tcp dport 4 accept; }\n}';

@@ -4,71 +4,11 @@
 
 import { expect } from 'vitest';
 
-import { type GuardProcess, initGuard, mendwall, startGuard } from './guard-process.ts';
+import { type GuardProcess, initGuard, mendwall, startGuard, writeConfig } from './guard-process.ts';
 import { type Hypervisor, upHypervisor } from './host.ts';
 import type { NetworkSpec } from './networks.ts';
-import { ALL_TRAFFIC, type Traffic, traffic } from './probes.ts';
-import { writeConfig } from './scenario-suite.ts';
-
-/** The user's tables: an `inet` one with everything in it, and one of each family with a name of its own. */
-export const USER_NATIVE = `table inet filter {
-	comment "written by hand"
-	set banned {
-		type ipv4_addr
-		flags interval
-		elements = { 192.0.2.0/24, 198.51.100.77 }
-	}
-	set seen {
-		type ipv4_addr
-		size 1000
-		flags dynamic,timeout
-		timeout 1m
-	}
-	set short {
-		type ipv4_addr
-		flags timeout
-	}
-	counter web {
-	}
-	map services {
-		type inet_service : verdict
-		elements = { 22 : accept, 443 : accept }
-	}
-	chain input {
-		type filter hook input priority filter; policy accept;
-		ct state established,related accept
-		iif "lo" accept
-		ip saddr @banned drop
-		udp dport 9999 update @seen { ip saddr } counter
-		tcp dport vmap @services
-		tcp dport 80 counter name "web" accept
-		meta l4proto { icmp, ipv6-icmp } accept
-		jump admin
-	}
-	chain forward {
-		type filter hook forward priority filter; policy accept;
-		ip saddr @banned drop
-		ip daddr 192.168.122.10 tcp dport 22 accept comment "ssh to the first guest"
-	}
-	chain admin {
-		ip saddr 203.0.113.0/24 tcp dport 9100 accept
-		tcp dport 9100 drop
-	}
-}
-table ip edge {
-	chain prerouting {
-		type nat hook prerouting priority dstnat; policy accept;
-		iifname "eth0" tcp dport 8022 dnat to 192.168.122.10:22
-	}
-}
-table ip6 edge {
-	chain input {
-		type filter hook input priority filter - 5; policy accept;
-		ip6 saddr 2001:db8:77::/64 drop
-		tcp dport 9100 drop
-	}
-}
-`;
+import { GUEST_TRAFFIC, traffic } from './probes.ts';
+import { USER_NATIVE } from './user-native.ts';
 
 /** Beside them, by iptables-nft: nothing that stops a guest, since libvirt opens nothing there with this backend. */
 const USER_IP = `*filter
@@ -91,9 +31,6 @@ export interface NativeStage {
   readonly hypervisor: Hypervisor;
   readonly guard: GuardProcess;
 }
-
-/** No port forward passes libvirt's reject with this backend. */
-export const GUEST_TRAFFIC: Traffic = { ...ALL_TRAFFIC, portForwardIn: false };
 
 /** A hypervisor with these networks and one guest, the user's rules on both engines, a snapshot, and a guard at rest. */
 export async function upNativeStage(networks: readonly NetworkSpec[], config = ''): Promise<NativeStage> {
@@ -126,8 +63,8 @@ export interface Standing {
 
 const OTHERS = /^(?:ip|ip6) (?:libvirt_network|mendwall|filter|nat|mangle|raw|security)$|^(?:bridge|arp) /;
 
-/** Reads it all; a table that goes in between is not there. */
-export async function standing(hypervisor: Hypervisor): Promise<Standing> {
+/** The user's native tables by `inet filter`; one that goes in between is not there. */
+export async function nativeTables(hypervisor: Hypervisor): Promise<Record<string, string>> {
   const keys = (await hypervisor.sh('nft list tables'))
     .split('\n')
     .flatMap((line) => /^table (\S+ \S+)/.exec(line)?.[1] ?? [])
@@ -138,6 +75,12 @@ export async function standing(hypervisor: Hypervisor): Promise<Standing> {
     const listed = (await hypervisor.exec('nft', ['-s', 'list', 'table', ...key.split(' ')])).stdout;
     native[key] = listed.replace(/(flags dynamic,timeout\n\t\ttimeout 1m\n)\t\telements = \{[^}]*\}\n/, '$1');
   }
+  return native;
+}
+
+/** Reads it all. */
+export async function standing(hypervisor: Hypervisor): Promise<Standing> {
+  const native = await nativeTables(hypervisor);
   const { ip, ip6 } = await hypervisor.save();
   const iptables = `${ip}${ip6}`.split('\n').filter((line) => line.startsWith('-A '));
   return { native, iptables };
@@ -148,6 +91,23 @@ export async function libvirtRules(hypervisor: Hypervisor): Promise<string[]> {
   const listed = await hypervisor.sh('for f in ip ip6; do nft list table $f libvirt_network 2>/dev/null || :; done');
   const rules = listed.split('\n').filter((line) => line.startsWith('\t\t') && !line.includes(' hook '));
   return rules.map((line) => line.trim().replace(/ packets \d+ bytes \d+/, '')).toSorted(); // counter packets 3 bytes 137 accept
+}
+
+/** Both as places of a `Wall`: the user's native tables line by line, and libvirt's chains. */
+export async function nativePlaces(hypervisor: Hypervisor): Promise<Map<string, string[]>> {
+  const tables = Object.entries(await nativeTables(hypervisor));
+  const places = new Map(tables.map(([key, text]) => [`native ${key}`, text.split('\n')]));
+  const listed = await hypervisor.sh('for f in ip ip6; do nft list table $f libvirt_network 2>/dev/null || :; done');
+  let [family, chain] = ['', ''];
+  for (const line of listed.split('\n')) {
+    family = /^table (\S+)/.exec(line)?.[1] ?? family; // table ip libvirt_network {
+    chain = /^\tchain (\S+)/.exec(line)?.[1] ?? chain;
+    if (!line.startsWith('\t\t') || line.includes(' hook ')) continue;
+    const place = `${family} libvirt_network ${chain}`;
+    const text = line.trim().replace(/ packets \d+ bytes \d+/, ''); // counter packets 3 bytes 137 accept
+    places.set(place, [...(places.get(place) ?? []), text]);
+  }
+  return places;
 }
 
 /**

@@ -9,7 +9,6 @@ import { expectSound, type Stage, wallNow } from './deed-check.ts';
 import type { Drift } from '../../src/merge/drift.ts';
 import { mendwall } from './guard-process.ts';
 import type { Hypervisor } from './host.ts';
-import { machinePace } from './machine-pace.ts';
 import { ALL_TRAFFIC, trafficWithin } from './probes.ts';
 import { upStage } from './scenario-suite.ts';
 import { activeNetworks, faultsOf, usersOf } from './yardstick.ts';
@@ -73,47 +72,6 @@ describe('the bus', () => {
 
 describe('hooks', () => {
   const HOOKS = '/etc/libvirt/hooks';
-
-  /** ms of net-start, the fastest of three; on a busy machine of up to twelve, until it is under `goodMs`. */
-  async function netStartMs({ hypervisor }: Stage, goodMs = Number.POSITIVE_INFINITY): Promise<number> {
-    let best = Number.POSITIVE_INFINITY;
-    for (let round = 0; round < 3 || (best >= goodMs && round < 12); round++) {
-      await hypervisor.destroyNetwork('default');
-      const startedMs = performance.now();
-      await hypervisor.startNetwork('default');
-      best = Math.min(best, performance.now() - startedMs);
-    }
-    return best;
-  }
-
-  it('cost net-start under 50 ms with the daemon running, hung and stopped; its word is taken later', async () => {
-    const stage = await up();
-    const { hypervisor, guard } = stage;
-    const { slower } = await machinePace(hypervisor);
-    const limit = 50 * slower;
-    const bare = await netStartMs(stage);
-    expect((await mendwall(hypervisor, 'hooks', 'install', '--yes')).exitCode).toBe(0);
-    await hypervisor.libvirtd.restart(); // libvirt looks for hooks when it starts
-    const { pid } = await guard.status();
-    const costs: Record<string, number> = { running: (await netStartMs(stage, bare + limit)) - bare };
-    await hypervisor.sh(`kill -STOP ${pid}`);
-    costs['hung'] = (await netStartMs(stage, bare + limit)) - bare;
-    const list = await hypervisor.exec('virsh', ['-q', '-c', 'qemu:///system', 'list']);
-    expect(list.durationMs).toBeLessThan(1_000);
-    await hypervisor.sh(`kill -CONT ${pid}`);
-    await guard.idle();
-    await guard.stop();
-    costs['stopped'] = (await netStartMs(stage, bare + limit)) - bare;
-    expect((await hypervisor.sh('ls /run/mendwall/spool')).trim()).not.toBe('');
-    console.info(
-      `hooks cost net-start (${Math.round(bare)} ms) in ms: ${Object.entries(costs)
-        .map(([name, ms]) => `${name} ${Math.round(ms)}`)
-        .join(', ')}`,
-    );
-    for (const [name, ms] of Object.entries(costs)) expect(ms, name).toBeLessThan(limit);
-    const mend = await mendwall(hypervisor, 'mend', '--mode', 'merge');
-    expect(mend.exitCode, mend.stdout).toBe(0);
-  });
 
   it('of the admin stay and run, and a qemu migration’s XML passes unchanged', async () => {
     const { hypervisor } = await up();

@@ -5,11 +5,10 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { StatusResult } from '../../src/verbs/status.ts';
 import { debian13Root, DEBIAN_13_TIMEOUT_MS } from './debian-13.ts';
-import { mendwall, startGuard } from './guard-process.ts';
+import { mendwall, startGuard, writeConfig } from './guard-process.ts';
 import { upHypervisor, type Hypervisor } from './host.ts';
 import { DEFAULT_NETWORK } from './networks.ts';
 import { ALL_TRAFFIC, NO_TRAFFIC, traffic } from './probes.ts';
-import { writeConfig } from './scenario-suite.ts';
 
 const OPEN = { ...ALL_TRAFFIC, portForwardIn: false };
 const HEAD = '-A INPUT -i lo -j ACCEPT\n-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n';

@@ -1,7 +1,8 @@
-// The packed tarball, installed as a user would: `npm install -g`, into a prefix of its own.
+// The packed tarball, installed as a user would: `npm install -g`, into a prefix of its own. It is packed from a copy of the
+// repository: packing builds, which takes dist/ away from under the tests that run it meanwhile.
 
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -14,9 +15,19 @@ function run(file: string, args: readonly string[], cwd = folder): string {
   return execFileSync(file, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
+/** What the tarball is made of; dist/ is left out, so that it is built. */
+function copyOfRepository(): string {
+  const copy = join(folder, 'copy');
+  mkdirSync(copy);
+  for (const name of readdirSync(REPOSITORY).filter((each) => !['.git', 'dist', 'node_modules'].includes(each)))
+    cpSync(join(REPOSITORY, name), join(copy, name), { recursive: true });
+  symlinkSync(join(REPOSITORY, 'node_modules'), join(copy, 'node_modules'));
+  return copy;
+}
+
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'mendwall-pack-'));
-  run('npm', ['pack', '--silent', '--pack-destination', folder], REPOSITORY);
+  run('npm', ['pack', '--silent', '--pack-destination', folder], copyOfRepository());
   const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz')) ?? '';
   run('npm', [
     'install',

@@ -1,10 +1,9 @@
 // Pinned drops and the daemon: they come with it, follow the user's word, and go with it.
 
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { initGuard, mendwall, startGuard, type GuardProcess } from './guard-process.ts';
+import { initGuard, mendwall, startGuard, type GuardProcess, writeConfig } from './guard-process.ts';
 import { upHypervisor, type Hypervisor } from './host.ts';
 import { report } from './netns-host.ts';
-import { writeConfig } from './scenario-suite.ts';
 
 const RULES = `*filter
 :INPUT ACCEPT [0:0]

@@ -54,14 +54,21 @@ export async function traffic(hypervisor: Hypervisor, guest: Guest = hypervisor.
 }
 
 export const ALL_TRAFFIC: Traffic = { dhcp: true, dns: true, natOut: true, portForwardIn: true };
+/** Beside libvirt's nftables backend, whose reject no port forward passes. */
+export const GUEST_TRAFFIC: Traffic = { ...ALL_TRAFFIC, portForwardIn: false };
 export const NO_TRAFFIC: Traffic = { dhcp: false, dns: false, natOut: false, portForwardIn: false };
 
-/** Asks again until all four kinds flow or the time is over; resolves with the last answer. */
-export async function trafficWithin(hypervisor: Hypervisor, timeoutMs: number, guest?: Guest): Promise<Traffic> {
+/** Asks again until traffic is as wanted, by default all four kinds, or the time is over; resolves with the last answer. */
+export async function trafficWithin(
+  hypervisor: Hypervisor,
+  timeoutMs: number,
+  guest?: Guest,
+  wanted: Traffic = ALL_TRAFFIC,
+): Promise<Traffic> {
   const endMs = performance.now() + timeoutMs;
   for (;;) {
     const seen = await traffic(hypervisor, guest);
-    if (PROBE_KINDS.every((kind) => seen[kind]) || performance.now() > endMs) return seen;
+    if (PROBE_KINDS.every((kind) => seen[kind] === wanted[kind]) || performance.now() > endMs) return seen;
   }
 }
 

@@ -13,6 +13,8 @@ import { usersOf, type Wall } from './yardstick.ts';
 
 const TIMES = process.env['LAB_FULL'] === '1' ? 10 : 1;
 const SEQUENCE_LENGTH = 20;
+/** With the nftables backend some deeds wait for peace: see `idle` in deed-check.ts. */
+const SEQUENCE_TIMEOUT_MS = 600_000;
 
 export interface StageOptions extends Omit<HypervisorOptions, 'name'> {
   readonly guard: GuardRun;
@@ -44,7 +46,9 @@ type Variant = Pick<HypervisorOptions, 'libvirt' | 'backend'>;
 
 /** Declares the tests of one engine. */
 export function describeScenarios(engine: Engine, variant: Variant = {}): void {
-  const name = `iptables-${engine}, libvirt ${variant.libvirt ?? '9'}`;
+  const { libvirt = '9', backend = 'iptables' } = variant;
+  const name = `iptables-${engine}, libvirt ${libvirt} with ${backend}`;
+  const deeds = deedsFor({ engine, backend });
   describe.each(Array.from({ length: TIMES }, (_, round) => round + 1))(`${name}, round %i`, (round) => {
     describe('each deed ends as it must', () => {
       let stage: Stage;
@@ -55,7 +59,7 @@ export function describeScenarios(engine: Engine, variant: Variant = {}): void {
         await stage.hypervisor.down();
       });
 
-      it.each(deedsFor(engine))('$name: user rules $ending', async (deed) => {
+      it.each(deeds)('$name: user rules $ending', async (deed) => {
         const before = await wallNow(stage.hypervisor);
         figures.push(await checkDeed(stage, deed));
         if (deed.ending === 'as-left') expect(usersOf(await wallNow(stage.hypervisor))).not.toEqual(usersOf(before));
@@ -64,32 +68,38 @@ export function describeScenarios(engine: Engine, variant: Variant = {}): void {
       it('and libvirt works on without an error', () => expectLibvirtSound(stage));
     });
 
-    it(`a random sequence of ${SEQUENCE_LENGTH} deeds ends as it must after each of them`, async () => {
-      const seed = SEED + round - 1;
-      console.info(`random sequence on ${name}: SEED=${seed}`);
-      const stage = await upStage(engine, variant);
-      try {
-        await runSequence(stage, engine, seed);
-        await expectLibvirtSound(stage);
-      } finally {
-        await stage.hypervisor.down();
-      }
-    });
+    it(
+      `a random sequence of ${SEQUENCE_LENGTH} deeds ends as it must after each of them`,
+      async () => {
+        const seed = SEED + round - 1;
+        console.info(`random sequence on ${name}: SEED=${seed}`);
+        const stage = await upStage(engine, variant);
+        try {
+          await runSequence(stage, seed);
+          await expectLibvirtSound(stage);
+        } finally {
+          await stage.hypervisor.down();
+        }
+      },
+      SEQUENCE_TIMEOUT_MS,
+    );
   });
 }
 
-async function runSequence(stage: Stage, engine: Engine, seed: number): Promise<void> {
+async function runSequence(stage: Stage, seed: number): Promise<void> {
   const random = seededRandom(seed);
   for (let done = 0; done < SEQUENCE_LENGTH; done++) {
     const users = usersOf(await wallNow(stage.hypervisor));
-    const possible = deedsFor(engine).filter((deed) => isPossible(deed, users));
+    const possible = deedsFor(stage.hypervisor).filter((deed) => isPossible(deed, users));
     const deed = possible[Math.floor(random() * possible.length)]!;
     await checkDeed(stage, { ...deed, name: `${deed.name} (number ${done + 1} of SEED=${seed})` });
   }
 }
 
-/** `iptables -D ADMIN 1` needs a rule there. */
+/** `iptables -D ADMIN 1` needs a rule there, as does `nft delete rule`. */
 function isPossible(deed: Deed, users: Wall): boolean {
+  if (deed.name === 'nft delete rule')
+    return !/chain admin \{\n\t\}/.test((users.rules.get('native inet filter') ?? []).join('\n'));
   return !/iptables -[DR]/.test(deed.name) || (users.rules.get('ip filter ADMIN') ?? []).length > 0;
 }
 

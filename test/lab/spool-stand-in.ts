@@ -1,5 +1,5 @@
 // A mendwall reduced to the spool: `run` and `mend --trigger spool` with the real lock, spool source and one-shot, and
-// in place of a pass a line in a file. For systemd.lab.ts, which runs it as /usr/bin/mendwall under a real systemd.
+// in place of a pass a line in a file. For systemd.alone.lab.ts, which runs it as /usr/bin/mendwall under a real systemd.
 //   /run/lab/events  one line a hook call that was taken: who took it, object, subject
 //   /run/lab/runs    one line a run of the one-shot: its outcome
 

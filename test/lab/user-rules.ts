@@ -1,6 +1,8 @@
 // The admin's own firewall, used by every lab test: what an enterprise distribution installs, a port forward to the
 // first guest, a chain of the admin's own. It knows nothing of libvirt, as it was written before libvirt came.
 
+import type { Backend } from './libvirt.ts';
+
 export interface RulesFiles {
   /** `iptables-restore` input. */
   readonly ip: string;
@@ -62,6 +64,33 @@ export const CHANGED_USER_RULES: RulesFiles = {
   ip: changed(FILTER_IP) + NAT_IP,
   ip6: changed(FILTER_IP6),
 };
+
+/** The editions of the file that deeds load. */
+export interface Editions {
+  readonly first: RulesFiles;
+  readonly changed: RulesFiles;
+  readonly empty: RulesFiles;
+}
+
+/**
+ * Those of a host: with its nftables backend libvirt opens nothing in these chains, so the admin's file lets the guests by
+ * itself. `virbr+` is no bridge of libvirt's, so these rules are the user's by every measure.
+ */
+export function editionsFor(backend: Backend): Editions {
+  if (backend === 'iptables') return { first: USER_RULES, changed: CHANGED_USER_RULES, empty: EMPTY_RULES };
+  return { first: withGuests(USER_RULES), changed: withGuests(CHANGED_USER_RULES), empty: EMPTY_RULES };
+}
+
+function withGuests({ ip, ip6 }: RulesFiles): RulesFiles {
+  const opened = (text: string): string =>
+    text
+      .replace('-A INPUT -j REJECT', '-A INPUT -i virbr+ -p udp -m multiport --dports 53,67 -j ACCEPT\n$&')
+      .replace(
+        '-A FORWARD -m comment --comment "nobody',
+        '-A FORWARD -i virbr+ -j ACCEPT\n-A FORWARD -o virbr+ -m state --state RELATED,ESTABLISHED -j ACCEPT\n$&',
+      );
+  return { ip: opened(ip), ip6: opened(ip6) };
+}
 
 function changed(text: string): string {
   return text

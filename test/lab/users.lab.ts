@@ -4,12 +4,11 @@ import { afterEach, describe, expect, it } from 'vitest';
 
 import { installUserRules, restartNetwork, restoreFile } from './actors.ts';
 import { expectLibvirtSound, expectSound, type Stage, wallNow } from './deed-check.ts';
-import { initGuard, mendwall, startGuard } from './guard-process.ts';
+import { initGuard, mendwall, startGuard, writeConfig } from './guard-process.ts';
 import { type Hypervisor, type HypervisorOptions, upHypervisor } from './host.ts';
 import { expectNeighbourDiscovery } from './neighbour-discovery.ts';
-import { fastestOf, machinePace } from './machine-pace.ts';
 import { ALL_TRAFFIC, portForwardIn, trafficWithin } from './probes.ts';
-import { upStage, writeConfig } from './scenario-suite.ts';
+import { upStage } from './scenario-suite.ts';
 import { usersOf } from './yardstick.ts';
 
 let running: Hypervisor[] = [];
@@ -299,7 +298,7 @@ describe('scripting', () => {
     expect(await hypervisor.sh('ls /etc/libvirt/hooks')).toBe('');
   });
 
-  it('a closed pipe, a person without root, and the clock', async () => {
+  it('a closed pipe, and a person without root', async () => {
     const { hypervisor } = await stageUp('nft');
     await hypervisor.sh('iptables -A ADMIN -s 203.0.113.5 -j DROP');
     const real = (await mendwall(hypervisor, 'version')).command.args.find((arg) => arg.endsWith('.cjs')) ?? '';
@@ -308,13 +307,5 @@ describe('scripting', () => {
     const person = await hypervisor.exec('setpriv', ['--reuid', '65534', '--clear-groups', 'node', real, 'mend']);
     expect(person.exitCode).toBe(7);
     expect(person.stderr.trim().split('\n')).toHaveLength(1);
-    const { slower, nodeMs } = await machinePace(hypervisor);
-    const version = await fastestOf(8, () => mendwall(hypervisor, '--version'));
-    const status = await fastestOf(8, () => mendwall(hypervisor, 'status'));
-    console.info(
-      `node -e 0 ${Math.round(nodeMs)} ms, mendwall --version ${Math.round(version)} ms, status ${Math.round(status)} ms`,
-    );
-    expect(version).toBeLessThan(150 * slower);
-    expect(status).toBeLessThan(400 * slower);
   });
 });

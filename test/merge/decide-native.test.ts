@@ -1,11 +1,13 @@
 // Whose voice is it, for native tables: each row of the design's table.
 
 import { describe, expect, it } from 'vitest';
-import { decideNative, type NativeSituation } from '../../src/merge/decide-native.ts';
+import { decideNative, type NativeSituation, needsBootFiles } from '../../src/merge/decide-native.ts';
+import type { RuleForms } from '../../src/merge/native-boot.ts';
 import { type NativeSummary, NO_NATIVE_CHANGE } from '../../src/merge/native-summary.ts';
-import { nativePart } from '../../src/ruleset/nft/native-part.ts';
+import { nativePart, rulesOf } from '../../src/ruleset/nft/native-part.ts';
 import { parseNft } from '../../src/ruleset/nft/parse.ts';
 import { printNftTable } from '../../src/ruleset/nft/print.ts';
+import { tableKey } from '../../src/ruleset/nft/types.ts';
 
 const chain = (name: string, rules: readonly string[], hook = name): string =>
   `\tchain ${name} {\n\t\ttype filter hook ${hook} priority filter; policy accept;\n${rules.map((rule) => `\t\t${rule}\n`).join('')}\t}\n`;
@@ -230,5 +232,93 @@ describe('a load', () => {
 describe('by hand', () => {
   it('the wish stands for all: what is not in it goes', () => {
     expect(decide(FILTER, NAT, { byHand: true })).toEqual({ 'inet filter': 'wipe wish', 'ip mynat': 'wipe none' });
+  });
+});
+
+describe('a load that is known by its result', () => {
+  const OTHER = table('inet filter', chain('input', ['tcp dport 2222 accept', 'udp dport 7 drop']));
+  const forms = (text: string): RuleForms =>
+    new Map(
+      parseNft(text)
+        .tables.filter((each) => rulesOf(each).length > 0)
+        .map((each) => [tableKey(each), JSON.stringify(rulesOf(each))]),
+    );
+  /** `stands`: what is live. */
+  const boot = (text: string, stands: string, flushes = true): Pick<NativeSituation, 'boot'> => ({
+    boot: { files: [{ file: '/etc/nftables.conf', rules: forms(text), flushes }], live: forms(stands) },
+  });
+  const loaded = heard({ 'inet filter': { replaced: true, byOther: true } });
+
+  it('is adopted where what replaced the tables is a boot file, and no other', () => {
+    expect(decide(FILTER, OTHER, loaded)).toEqual({ 'inet filter': 'replaced live' });
+    expect(decide(FILTER, OTHER, { ...loaded, ...boot(OTHER, OTHER) })).toEqual({ 'inet filter': 'load live' });
+    expect(decide(FILTER, OTHER, { ...loaded, ...boot(OTHER + NAT, OTHER) })).toEqual({
+      'inet filter': 'replaced live',
+    });
+    expect(decide(FILTER, OTHER, { ...loaded, ...boot('', OTHER) })).toEqual({ 'inet filter': 'replaced live' });
+    const more = OTHER.replace('drop', 'accept');
+    expect(decide(FILTER, more, { ...loaded, ...boot(OTHER, more) })).toEqual({ 'inet filter': 'replaced live' });
+  });
+
+  it('takes along what the file left out, but not a table that somebody else replaced', () => {
+    const left = { wiped: true, leftOut: true, byOther: true };
+    const both = heard({ 'inet filter': { replaced: true, byOther: true }, 'ip mynat': left });
+    expect(decide(FILTER + NAT, OTHER, { ...both, ...boot(OTHER, OTHER) })).toEqual({
+      'inet filter': 'load live',
+      'ip mynat': 'load none',
+    });
+    const stands = heard({ 'inet filter': { replaced: true }, 'ip mynat': { replaced: true } });
+    const nat = NAT.replace('80', '81');
+    expect(decide(FILTER + NAT, OTHER + nat, { ...stands, ...boot(OTHER, OTHER + nat) })).toEqual({
+      'inet filter': 'replaced live',
+      'ip mynat': 'replaced live',
+    });
+  });
+
+  it('is wanted in the order in which it stands', () => {
+    const loads = heard({ 'inet filter': { replaced: true, loader: 'ferm' }, 'ip mynat': { replaced: true } });
+    expect(Object.keys(decide(FILTER + NAT, NAT + OTHER, loads))).toEqual(['ip mynat', 'inet filter']);
+    expect(Object.keys(decide(FILTER + NAT, NAT))).toEqual(['inet filter', 'ip mynat']);
+  });
+
+  it('is adopted where nobody was heard', () => {
+    expect(decide(FILTER, OTHER)).toEqual({ 'inet filter': 'pending live' });
+    expect(decide(FILTER, OTHER, boot(OTHER, OTHER))).toEqual({ 'inet filter': 'load live' });
+    expect(decide(FILTER, OTHER, { ...boot(OTHER, OTHER), onLoad: 'restore' })).toEqual({ 'inet filter': 'wipe wish' });
+    expect(decide(FILTER, OTHER, { ...boot(OTHER, OTHER), burstOver: false })).toEqual({ 'inet filter': 'wait wish' });
+    expect(decide(FILTER, OTHER, { ...boot(OTHER, OTHER), byHand: true })).toEqual({ 'inet filter': 'wipe wish' });
+  });
+
+  it('takes a table along, unheard, only where the file flushes all; none where it brought nothing', () => {
+    expect(decide(FILTER + NAT, OTHER, boot(OTHER, OTHER))).toMatchObject({ 'ip mynat': 'load none' });
+    expect(decide(FILTER + NAT, OTHER, boot(OTHER, OTHER, false))).toMatchObject({ 'ip mynat': 'wipe wish' });
+    expect(decide(FILTER + NAT, FILTER, boot(FILTER, FILTER))).toMatchObject({ 'ip mynat': 'wipe wish' });
+    expect(decide(FILTER, OTHER + NAT, boot(OTHER, OTHER + NAT))).toEqual({
+      'inet filter': 'load live',
+      'ip mynat': 'pending live',
+    });
+  });
+
+  it('is looked for only where it may be one', () => {
+    const asks = (wish: string, live: string, more: Partial<NativeSituation>): boolean => {
+      const situation = {
+        wish: nativePart(parseNft(wish).tables),
+        live: nativePart(parseNft(live).tables),
+        summaries: undefined,
+        burstOver: true,
+        onDelete: 'pending',
+        onLoad: 'adopt',
+        byHand: false,
+        ...more,
+      } as const;
+      return needsBootFiles(situation, decideNative(situation));
+    };
+    expect(asks(FILTER, OTHER, loaded)).toBe(true);
+    expect(asks(FILTER, FILTER.replace('22', '23'), heard({ 'inet filter': {} }))).toBe(false);
+    expect(asks(FILTER, OTHER, {})).toBe(true);
+    expect(asks(FILTER, FILTER, {})).toBe(false);
+    expect(asks(FILTER, '', {})).toBe(false);
+    expect(asks(FILTER, OTHER, { burstOver: false })).toBe(false);
+    expect(asks(FILTER, OTHER, { byHand: true })).toBe(false);
   });
 });

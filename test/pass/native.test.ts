@@ -43,7 +43,7 @@ async function walk(
   const nft = fakeNft(live);
   const native = nativePart(parseNft(WISH).tables);
   const context = {
-    host: { exec: nft.exec },
+    host: { exec: nft.exec, files: { read: () => Promise.resolve(undefined) } },
     memory: { snapshotId: 'a', snapshot: { native }, wish: { native }, waitingNative },
     settings: { onDelete: 'pending', onLoad: 'adopt' },
     journal: { keepText: () => Promise.resolve('text') },

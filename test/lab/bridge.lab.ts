@@ -1,0 +1,157 @@
+// The user's bridge and ARP rules beside libvirt's nwfilter, under a real guard: what is wiped comes back, what is edited stays, and a
+// running guest's filter is libvirt's to write. Real libvirt 9 and a real guest with `clean-traffic`; real ARP through a bridge.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { initGuard, mendwall, startGuard } from './guard-process.ts';
+import { type Hypervisor, upHypervisor } from './host.ts';
+import { type NativeStage, driftOf } from './native-stage.ts';
+import { writeConfig } from './scenario-suite.ts';
+
+const GUEST = `<domain type='qemu'><name>clean</name><memory unit='MiB'>16</memory><vcpu>1</vcpu>
+<os><type arch='x86_64' machine='pc'>hvm</type></os>
+<devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
+<interface type='network'><mac address='52:54:00:aa:bb:cc'/><source network='default'/><model type='virtio'/><rom enabled='no'/>
+<filterref filter='clean-traffic'><parameter name='IP' value='192.168.122.50'/></filterref></interface>
+<memballoon model='none'/></devices></domain>`;
+
+/** By hand, as an admin would. The rest of the bridge may talk; `p2` may not answer ARP for .66. */
+const USER_RULES = `
+  ebtables -N guard -P RETURN
+  ebtables -A guard -p ARP --arp-ip-src 192.0.2.66 -j DROP
+  ebtables -A FORWARD -i p2 -j guard
+  ebtables -A FORWARD -p IPv4 --ip-proto udp --ip-dport 67 -j DROP
+  ebtables -t nat -A PREROUTING -i p9 -j DROP
+  ebtables -t nat -A POSTROUTING -o p9 -j snat --to-src 52:54:00:00:00:09
+  arptables -A INPUT -s 10.9.9.9 -j DROP
+  arptables -A INPUT -s 10.9.9.7 -j DROP
+  nft 'table bridge mine { chain forward { type filter hook forward priority 10; policy accept; ether saddr 52:54:00:00:00:77 drop; }; }'`;
+
+/** A bridge with two stations in namespaces of their own: .65 and .66 stand behind p2, .1 behind p1. */
+const STATIONS = `
+  ip link add br7 type bridge forward_delay 0; ip link set br7 up
+  for n in 1 2; do
+    ip netns add s$n; ip link add p$n type veth peer name e netns s$n; ip link set p$n master br7 up
+    ip -n s$n link set e up
+  done
+  ip -n s1 addr add 192.0.2.1/24 dev e
+  ip -n s2 addr add 192.0.2.65/24 dev e; ip -n s2 addr add 192.0.2.66/24 dev e`;
+
+/** All of the three tools, without dates. */
+const saved = async (hypervisor: Hypervisor): Promise<string[]> =>
+  (await hypervisor.sh('ebtables-save; arptables-save; nft list table bridge mine 2>/dev/null || :'))
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .toSorted();
+
+/** Whether .1 gets an answer to ARP from the station. */
+async function answers(hypervisor: Hypervisor, address: string): Promise<boolean> {
+  await hypervisor.sh(`ip -n s1 neigh flush all; ip netns exec s1 bash -c 'echo > /dev/udp/${address}/9'; sleep 1`);
+  return (await hypervisor.sh(`ip -n s1 neigh show ${address}`)).includes('lladdr');
+}
+
+async function expectWhole({ hypervisor, guard }: NativeStage, wanted: readonly string[], what: string): Promise<void> {
+  let seen = await saved(hypervisor);
+  for (const endMs = performance.now() + 20_000; seen.join() !== wanted.join() && performance.now() < endMs;) {
+    await guard.idle(60_000);
+    seen = await saved(hypervisor);
+  }
+  expect(seen, `${what}\n${guard.logSince(Math.max(0, guard.logMark() - 15)).join('\n')}`).toEqual(wanted);
+}
+
+describe('bridge and ARP tables beside a guest with a filter', () => {
+  let stage: NativeStage;
+  let wanted: string[];
+  beforeAll(async () => {
+    const hypervisor = await upHypervisor({ name: 'mwb', libvirt: '9' });
+    await hypervisor.sh(STATIONS + USER_RULES);
+    const file = '/run/lab/clean.xml';
+    await hypervisor.sh(`cat > ${file}; virsh -q -c qemu:///system create ${file}`, {
+      input: GUEST,
+      timeoutMs: 60_000,
+    });
+    await hypervisor.libvirtd.quiet(600);
+    await initGuard(hypervisor);
+    await writeConfig(hypervisor, '');
+    stage = { hypervisor, guard: await startGuard(hypervisor) };
+    wanted = await saved(hypervisor);
+  }, 90_000);
+  afterAll(() => stage?.hypervisor.down());
+
+  it('init took the user’s part and nothing of nwfilter’s; nothing is to do', async () => {
+    const shown = (await mendwall(stage.hypervisor, 'snapshot', 'show')).stdout;
+    expect(shown).toContain('-A FORWARD -i p2 -j guard');
+    expect(shown).toContain('-A INPUT -j DROP -s 10.9.9.9');
+    expect(shown).toContain('ether saddr 52:54:00:00:00:77 drop');
+    expect(shown).not.toMatch(/vnet/);
+    expect(await driftOf(stage)).toEqual([]);
+    expect([await answers(stage.hypervisor, '192.0.2.65'), await answers(stage.hypervisor, '192.0.2.66')]).toEqual([
+      true,
+      false,
+    ]);
+  });
+
+  it.each([
+    ['nft flush ruleset', 'nft flush ruleset'],
+    ['ebtables -F of both tables', 'ebtables -F; ebtables -t nat -F'],
+    ['ebtables -F -X, arptables -F', 'ebtables -t nat -F; ebtables -t nat -X; arptables -F'],
+    ['nft delete of the tables by a file', 'nft -f /run/lab/flush.nft'],
+  ])('%s: the user’s rules are back, libvirt is asked for its filter, and it is whole', async (what, deed) => {
+    await stage.hypervisor.sh('echo "flush ruleset" > /run/lab/flush.nft');
+    await stage.hypervisor.sh(deed);
+    await expectWhole(stage, wanted, what);
+    await stage.guard.idle(60_000);
+    expect(await driftOf(stage), what).toEqual([]);
+    expect(await answers(stage.hypervisor, '192.0.2.66')).toBe(false);
+    expect((await mendwall(stage.hypervisor, 'mend', '--mode', 'merge')).stdout).toBe('unchanged\n');
+  });
+
+  it('single edits are pending, stay through a rewrite of libvirt’s, and restore undoes them', async () => {
+    const { hypervisor, guard } = stage;
+    await hypervisor.sh(
+      'ebtables -D FORWARD -p IPv4 --ip-proto udp --ip-dport 67 -j DROP; ebtables -A FORWARD -i p8 -j DROP',
+    );
+    await hypervisor.sh('arptables -A INPUT -s 10.9.9.8 -j DROP');
+    await guard.idle(60_000);
+    const edits = [
+      'pending bridge filter FORWARD -A FORWARD -i p8 -j DROP',
+      'pending bridge filter FORWARD -A FORWARD -p IPv4 --ip-proto udp --ip-dport 67 -j DROP',
+      'pending arp filter INPUT -A INPUT -j DROP -s 10.9.9.8',
+    ];
+    expect(await driftOf(stage)).toEqual(edits);
+    await hypervisor.reloaded();
+    await hypervisor.libvirtd.quiet(800);
+    await guard.idle(60_000);
+    expect(await driftOf(stage)).toEqual(edits);
+    await mendwall(hypervisor, 'restore', 'latest', '--yes');
+    await expectWhole(stage, wanted, 'restore');
+    expect(await driftOf(stage)).toEqual([]);
+  });
+
+  it('a filter that lost its hook by hand is said, and nothing of it is written', async () => {
+    const { hypervisor, guard } = stage;
+    await hypervisor.sh('ebtables -t nat -D PREROUTING -i vnet0 -j libvirt-I-vnet0');
+    await guard.idle(60_000);
+    expect(await driftOf(stage)).toEqual([
+      'foreign-unhooked bridge nat PREROUTING -A PREROUTING -i vnet0 -j libvirt-I-vnet0',
+    ]);
+    expect((await saved(hypervisor)).filter((line) => line.includes('-i vnet0'))).toEqual([]);
+    await hypervisor.reloaded();
+    await hypervisor.libvirtd.quiet(800);
+    await guard.idle(60_000);
+    await expectWhole(stage, wanted, 'Reloaded');
+    expect(await driftOf(stage)).toEqual([]);
+  });
+
+  it('the guest stops: its filter goes, and nobody misses it', async () => {
+    await stage.hypervisor.stopTcgGuest('clean');
+    await stage.hypervisor.libvirtd.quiet(800);
+    await stage.guard.idle(60_000);
+    expect(await driftOf(stage)).toEqual([]);
+    await expectWhole(
+      stage,
+      wanted.filter((line) => !line.includes('vnet0')),
+      'guest stop',
+    );
+  });
+});

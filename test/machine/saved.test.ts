@@ -1,0 +1,55 @@
+// What commits say about ebtables' and arptables' tables: a flush of the user's, nwfilter's own rewriting, our locks.
+
+import { describe, expect, it } from 'vitest';
+
+import type { Commit } from '../../src/events/types.ts';
+import { addCommit, type Burst, openBurst } from '../../src/machine/burst.ts';
+import { LIBVIRTD, nativeCommit } from '../commits.ts';
+
+const FILTER = 'bridge filter';
+const NAT = 'bridge nat';
+const burstOf = (...commits: Commit[]): Burst =>
+  commits.reduce((burst, each, index) => addCommit(burst, each, index), openBurst(0));
+
+describe('a flush by ebtables', () => {
+  it('writes the policies of chains anew, and is a wipe, no load', () => {
+    const flush = { table: FILTER, rulesDeleted: 5, rulesAdded: 1, ruleChains: ['FORWARD', 'mine'] };
+    expect(burstOf(nativeCommit({ run: 'ebtables -F' }, flush)).native.get(FILTER)).toMatchObject({
+      wiped: true,
+      replaced: false,
+      addedAfterWipe: false,
+    });
+  });
+
+  it('of one rule is told from its deletion by the command', () => {
+    const one = { table: FILTER, rulesDeleted: 1, ruleChains: ['FORWARD'] };
+    expect(burstOf(nativeCommit({ run: 'ebtables -F' }, one)).native.get(FILTER)).toMatchObject({ wiped: true });
+    expect(burstOf(nativeCommit({ run: 'ebtables -D FORWARD 1' }, one)).native.get(FILTER)).toMatchObject({
+      wiped: false,
+    });
+  });
+
+  it('is a load when the whole table was made anew', () => {
+    const load = { table: FILTER, deletesTable: true, addsTable: true, rulesDeleted: 3, rulesAdded: 3 };
+    expect(burstOf(nativeCommit({ run: 'ebtables-restore' }, load)).native.get(FILTER)).toMatchObject({
+      replaced: true,
+    });
+  });
+});
+
+describe('nwfilter', () => {
+  const chains = { table: NAT, rulesDeleted: 4, chainsDeleted: ['I-vnet0-mac'], ruleChains: ['libvirt-I-vnet0'] };
+
+  it('rewriting its own is nothing of the user’s, and no wipe', () => {
+    const burst = burstOf(nativeCommit({ parents: [LIBVIRTD] }, chains), nativeCommit({}, chains));
+    expect([burst.native.size, burst.wiped, burst.libvirt]).toEqual([0, false, 'seen']);
+  });
+
+  it('losing its chains to somebody else’s flush is a wipe', () => {
+    expect(burstOf(nativeCommit({ run: 'ebtables -t nat -F' }, chains)).wiped).toBe(true);
+  });
+
+  it('our locks are nothing of the user’s', () => {
+    expect(burstOf(nativeCommit({}, { table: FILTER, chainsDeleted: ['mw-01234567'] })).native.size).toBe(0);
+  });
+});
