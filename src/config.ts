@@ -42,6 +42,7 @@ export interface Config {
   readonly onDelete: 'pending' | 'restore';
   readonly onLoad: 'adopt' | 'restore';
   readonly pinDrops: boolean;
+  readonly pinOwner: boolean;
   readonly repair: boolean;
   readonly openGuests: boolean;
   readonly fixConntrack: boolean;
@@ -340,6 +341,7 @@ function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners'
     onDelete: get<Config['onDelete']>('user.on_delete'),
     onLoad: get<Config['onLoad']>('user.on_load'),
     pinDrops: get<boolean>('user.pin_drops'),
+    pinOwner: get<boolean>('user.pin_owner'),
     repair: get<boolean>('libvirt.repair'),
     openGuests: get<boolean>('libvirt.open_guests'),
     fixConntrack: get<boolean>('libvirt.fix_conntrack'),

@@ -46,6 +46,12 @@ export const OPTIONS: readonly Option[] = [
     initial: false,
     about: 'in merge mode, hold your drops a second time, in nft tables of our own; not below a rule that logs',
   },
+  {
+    key: 'user.pin_owner',
+    type: BOOLEAN,
+    initial: false,
+    about: 'let nobody else change those tables (nft 1.1, Linux 6.9); `nft -f` of a file that lists one then fails',
+  },
   { key: 'libvirt.repair', type: BOOLEAN, initial: true, about: "put libvirt's own rules back after a wipe" },
   {
     key: 'libvirt.open_guests',
