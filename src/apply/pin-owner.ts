@@ -15,8 +15,7 @@ const WRITE_MS = 30_000;
 const END_MS = 5_000;
 
 /** Ended, refused with nft's words, or done. */
-export type OwnedWrite =
-  { readonly kind: 'done' } | { readonly kind: 'refused' | 'ended'; readonly why: string };
+export type OwnedWrite = { readonly kind: 'done' } | { readonly kind: 'refused' | 'ended'; readonly why: string };
 
 export interface PinOwner {
   /** `text` as plan/pin-text.ts has it. Never rejects. */
@@ -99,7 +98,11 @@ function tell(
 }
 
 /** nft reads and commits line by line. */
-const oneLine = (text: string): string => text.trim().replaceAll(/\{\n\s*/g, '{ ').replaceAll(/\n\s*/g, '; ');
+const oneLine = (text: string): string =>
+  text
+    .trim()
+    .replaceAll(/\{\n\s*/g, '{ ')
+    .replaceAll(/\n\s*/g, '; ');
 
 /** Undefined when nft and the kernel know tables of one owner that outlive it, otherwise what they said. Writes nothing. */
 export async function whyNoOwner({ exec }: Pick<Host, 'exec'>): Promise<string | undefined> {

@@ -25,7 +25,11 @@ export async function translatePins({ exec }: Exec, plan: PinPlan): Promise<Tran
 }
 
 /** Undefined when it is done, otherwise what nft said. The tables belong to nobody then. */
-export async function writePins(host: Exec, tables: Parameters<typeof pinText>[0], mark: string): Promise<string | undefined> {
+export async function writePins(
+  host: Exec,
+  tables: Parameters<typeof pinText>[0],
+  mark: string,
+): Promise<string | undefined> {
   const refused = await runNft(host, pinText(tables, mark));
   if (refused === undefined) return undefined;
   const left = await leftTables(host);

@@ -4,7 +4,15 @@
 // there (a process keeps its namespace alive): long-lived ones end with mendwall, also by kill -9.
 // Does not: change the mount namespace: files are the host's, but for `hidden` folders, which are not there.
 
-import { type Command, type ExecResult, type Files, type Host, HostError, type LineHandlers, type ProcReader } from './host.ts';
+import {
+  type Command,
+  type ExecResult,
+  type Files,
+  type Host,
+  HostError,
+  type LineHandlers,
+  type ProcReader,
+} from './host.ts';
 import type { OpenNetns } from './netns.ts';
 
 /** Shown by the namespace of who asks. */

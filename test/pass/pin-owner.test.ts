@@ -68,7 +68,8 @@ function exec({ file, args = [], input = '' }: Parameters<Host['exec']>[0]): Pro
   const said = (stdout: string, exitCode = 0, stderr = ''): Promise<ExecResult> =>
     Promise.resolve({ exitCode, stdout, stderr } as ExecResult);
   if (file === 'sh') return said('add rule ip filter pin iifname "eth0" counter drop\n');
-  if (args.includes('-c')) return knowsPersist ? said('') : said('', 1, '/dev/stdin:1:1: Error: syntax error\nadd table\n');
+  if (args.includes('-c'))
+    return knowsPersist ? said('') : said('', 1, '/dev/stdin:1:1: Error: syntax error\nadd table\n');
   if (args.includes('list'))
     return args.includes('ip') && table !== undefined
       ? said(`table ip mendwall {\n\t${table.flags}\n\n${table.text}\n`)
