@@ -76,6 +76,11 @@ export function statusLines(result: StatusResult, color: boolean): string[] {
   if (result.pins.owner !== undefined) rows.push(['pins of', safe(pinOwnerText(result.pins.owner))]);
   if (result.keptOpen.length > 0) rows.push(['open', safe(openText(result.keptOpen))]);
   if (result.pausedUntil !== undefined) rows.splice(1, 0, ['paused', `until ${localTime(result.pausedUntil)}`]);
+  if (result.trial !== undefined)
+    rows.splice(1, 0, [
+      'on trial',
+      `${result.trial.what}, ${Math.ceil(result.trial.leftMs / 1000)} s left; \`mendwall confirm\` keeps it`,
+    ]);
   if (result.last !== undefined) rows.push(['last pass', safe(logLine(result.last))]);
   const lines = columns(rows).split('\n');
   const shown = result.drift.filter(({ kind }) => kind !== 'unreadable');

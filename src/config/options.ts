@@ -50,7 +50,13 @@ export const OPTIONS: readonly Option[] = [
     key: 'user.pin_owner',
     type: BOOLEAN,
     initial: false,
-    about: 'let nobody else change those tables (nft 1.1, Linux 6.9); `nft -f` of a file that lists one then fails',
+    about: 'with pin_drops: let nobody else change those tables; `nft -f` of a file that lists one then fails as a whole',
+  },
+  {
+    key: 'user.source',
+    type: oneOf('snapshot', 'files'),
+    initial: 'snapshot',
+    about: 'where your rules are written down: the latest snapshot, or the rule files',
   },
   { key: 'libvirt.repair', type: BOOLEAN, initial: true, about: "put libvirt's own rules back after a wipe" },
   {
@@ -87,6 +93,7 @@ export const OPTIONS: readonly Option[] = [
   },
   { key: 'log.format', type: oneOf('text', 'json'), initial: 'text', about: 'lines of the daemon' },
   { key: 'paths.state', type: PATH, initial: '/var/lib/mendwall', about: 'snapshots and journal' },
+  { key: 'paths.rules', type: PATH, initial: '/etc/mendwall/rules.d', about: 'rule files: NN-name.v4, .v6, .nft' },
   { key: 'paths.run', type: PATH, initial: '/run/mendwall', about: 'locks and control socket' },
   {
     key: 'paths.procfs',
