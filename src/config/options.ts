@@ -50,7 +50,8 @@ export const OPTIONS: readonly Option[] = [
     key: 'user.pin_owner',
     type: BOOLEAN,
     initial: false,
-    about: 'with pin_drops: let nobody else change those tables; `nft -f` of a file that lists one then fails as a whole',
+    about:
+      'with pin_drops: let nobody else change those tables; `nft -f` of a file that lists one then fails as a whole',
   },
   {
     key: 'user.source',
