@@ -49,7 +49,10 @@ describe('diff --effect', () => {
   });
 
   it("puts a file's rules among the neighbours of now", async () => {
-    terminal.host.files.texts.set('/rules.v4', `*filter\n:FORWARD ACCEPT [0:0]\n-A ${RULE.replace(' 1 ', ' ')}\nCOMMIT\n`);
+    terminal.host.files.texts.set(
+      '/rules.v4',
+      `*filter\n:FORWARD ACCEPT [0:0]\n-A ${RULE.replace(' 1 ', ' ')}\nCOMMIT\n`,
+    );
     const { out, err } = await terminal.run('diff --effect /rules.v4 live');
     expect([out, err]).toEqual(['no packet changes its verdict\n', '']);
   });

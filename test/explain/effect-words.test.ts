@@ -48,4 +48,15 @@ describe('an effect in words', () => {
     const found = summaryOf(effect(iptables(dnat, { table: 'nat' }), iptables([], { table: 'nat' }), ['ip']), [], []);
     expect(found.map(({ before }) => before.translated)).toContainEqual(['dnat to 192.168.122.10']);
   });
+
+  it('of rulesets that differ too much is not complete, and says what was found', () => {
+    const drops = Array.from({ length: 200 }, (_, at) => `-A INPUT -s 10.0.0.${at}/32 -j DROP`);
+    const [before, after] = [iptables(drops), iptables([])];
+    expect(effect(before, after, ['ip']).complete).toBe(true);
+    const cut = effect(before, after, ['ip'], {}, 400);
+    expect(cut.complete).toBe(false);
+    const rules = summaryOf(cut, [], []).map((found) => found.before.decidedBy?.text);
+    expect(rules).toContain(drops[0]);
+    expect(rules.length).toBeLessThan(200);
+  });
 });

@@ -49,8 +49,15 @@ export interface Effect {
 const BUDGET = 1_000_000;
 const BUDGET_OF_WORDS = 250_000;
 
-export function effect(before: Program, after: Program, families: readonly Family[], host: HostView = {}): Effect {
-  const budget: Budget = { left: BUDGET };
+/** `most`: rules held against sets of packets before it is given up. */
+export function effect(
+  before: Program,
+  after: Program,
+  families: readonly Family[],
+  host: HostView = {},
+  most = BUDGET,
+): Effect {
+  const budget: Budget = { left: most };
   const ofWords = { left: BUDGET_OF_WORDS };
   const same = chainsCompared();
   const changes = families.flatMap((family) => {
