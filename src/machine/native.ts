@@ -56,7 +56,9 @@ function takesNwfilters(change: NativeChange, author: Author): boolean {
   if (!isSavedKey(change.table)) return false;
   const isSeen = author.parents.length > 0 || FLUSH_ALL.test(commandOf(author));
   const isFiltered = [...change.ruleChains, ...change.chainsDeleted].some((chain) => filteredNic(chain) !== undefined);
-  return isFiltered && (change.deletesTable || (isSeen && change.rulesDeleted + change.chainsDeleted.length > 0));
+  // Any command of ebtables' takes the rule at each chain's end that is its policy out, and writes it anew (measured, 1.8.9).
+  const isLoss = change.rulesDeleted >= 2 + change.rulesAdded || change.chainsDeleted.length > 0;
+  return isFiltered && (change.deletesTable || (isSeen && isLoss));
 }
 
 /** Tables of the user's or libvirt's, or a table deleted: of other neighbours' it is only remembered which there are. */

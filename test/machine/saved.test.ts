@@ -54,6 +54,20 @@ describe('nwfilter', () => {
     );
   });
 
+  it('losing one jump by hand is none, though ebtables writes the policies of its chains anew', () => {
+    // nft monitor of `ebtables -t nat -D PREROUTING -i vnet0 -j libvirt-I-vnet0`, and of -F.
+    const one = { table: NAT, rulesDeleted: 2, rulesAdded: 1, ruleChains: ['libvirt-I-vnet0', 'PREROUTING'] };
+    const all = {
+      table: NAT,
+      rulesDeleted: 5,
+      rulesAdded: 2,
+      ruleChains: ['libvirt-I-vnet0', 'I-vnet0-mac', 'PREROUTING'],
+    };
+    const by = { run: 'ebtables -t nat -D PREROUTING -i vnet0 -j libvirt-I-vnet0', parents: ['sh'] };
+    expect(burstOf(nativeCommit(by, one)).wiped).toBe(false);
+    expect(burstOf(nativeCommit({ run: 'ebtables -t nat -F', parents: ['sh'] }, all)).wiped).toBe(true);
+  });
+
   it('is not heard as a wipe where of its own program only the command could be read', () => {
     const run = 'ebtables --concurrent -t nat -F I-vnet0-mac';
     expect(burstOf(nativeCommit({ run }, chains)).wiped).toBe(false);
