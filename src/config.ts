@@ -7,6 +7,7 @@ import { netnsEntryFor, type NetnsEntry, parseNetns } from './config/netns.ts';
 import { parseOwner } from './config/owners.ts';
 import { accepts, expected, type Option, OPTIONS, type Value } from './config/options.ts';
 import type { Files } from './host/host.ts';
+import { overlay, parseVars, type RuleVars, type VarValue } from './config/vars.ts';
 import { didYouMean } from './nearest.ts';
 import type { Neighbour } from './owners/types.ts';
 import type { Mode } from './pass/types.ts';
@@ -42,6 +43,7 @@ export interface Config {
   readonly onDelete: 'pending' | 'restore';
   readonly onLoad: 'adopt' | 'restore';
   readonly pinDrops: boolean;
+  readonly source: 'snapshot' | 'files';
   readonly repair: boolean;
   readonly openGuests: boolean;
   readonly fixConntrack: boolean;
@@ -49,11 +51,14 @@ export interface Config {
   readonly keep: { readonly last: number; readonly days: number };
   readonly logFormat: 'text' | 'json';
   readonly stateDir: string;
+  readonly rulesDir: string;
   readonly runDir: string;
   readonly procfs: string;
   readonly spool: string;
   /** Programs that `[[owners]]` describes, in the order of the files. */
   readonly owners: readonly Neighbour[];
+  /** What templates of rule files may use: `[vars]`. */
+  readonly vars: RuleVars;
   /** Namespaces that `[[netns]]` names, in the order of the files. */
   readonly netns: readonly NetnsEntry[];
 }
@@ -78,6 +83,7 @@ type ConfigFiles = Pick<Files, 'read' | 'list' | 'stat' | 'readLink'>;
 export async function readConfig(files: ConfigFiles, request: ConfigRequest): Promise<ConfigRead> {
   const problems: ConfigProblem[] = [];
   const owners: Neighbour[] = [];
+  let vars: RuleVars = { values: {}, files: [] };
   const netns: NetnsEntry[] = [];
   const settings = new Map<string, Setting>(
     OPTIONS.map((option) => [option.key, { key: option.key, value: option.initial, from: 'default' }]),
@@ -90,6 +96,7 @@ export async function readConfig(files: ConfigFiles, request: ConfigRequest): Pr
     );
     problems.push(...found.problems);
     owners.push(...found.owners);
+    vars = overlay(vars, found.vars);
     netns.push(...found.netns);
     for (const setting of found.settings) settings.set(setting.key, setting);
     if (!found.exists && request.explicit && path === request.path) {
@@ -104,8 +111,9 @@ export async function readConfig(files: ConfigFiles, request: ConfigRequest): Pr
   }
   for (const setting of request.overrides) settings.set(setting.key, setting);
   if (settings.get('paths.spool')?.from === 'default') followRun(settings);
+  if (settings.get('paths.rules')?.from === 'default') followConfig(settings, request.path);
   if (problems.length > 0) return { kind: 'problems', problems };
-  const config = { ...configOf(settings), owners, netns };
+  const config = { ...configOf(settings), owners, netns, vars };
   if (request.netns === undefined) return { kind: 'config', config, settings: [...settings.values()] };
   const inside = configInNetns(config, request.netns);
   for (const [key, value] of changedInNetns(inside)) settings.set(key, { key, value, from: '--netns' });
@@ -145,6 +153,13 @@ function followRun(settings: Map<string, Setting>): void {
     settings.set('paths.spool', { key: 'paths.spool', value: `${String(run.value)}/spool`, from: run.from });
 }
 
+/** rules.d lies beside the configuration unless it is set by itself. */
+function followConfig(settings: Map<string, Setting>, path: string): void {
+  if (path === DEFAULT_CONFIG_PATH) return;
+  const value = `${path.slice(0, path.lastIndexOf('/') + 1)}rules.d`;
+  settings.set('paths.rules', { key: 'paths.rules', value, from: path });
+}
+
 async function configFiles(files: ConfigFiles, path: string): Promise<string[]> {
   const folder = `${path.slice(0, path.lastIndexOf('/') + 1)}conf.d`;
   const names = (await files.list(folder)).filter((name) => name.endsWith('.toml') && !name.startsWith('.'));
@@ -156,10 +171,12 @@ interface FileSettings {
   readonly settings: readonly Setting[];
   readonly problems: readonly ConfigProblem[];
   readonly owners: readonly Neighbour[];
+  readonly vars: RuleVars;
   readonly netns: readonly NetnsEntry[];
 }
 
-const NOTHING = { settings: [], problems: [], owners: [], netns: [] };
+const NO_VARS: RuleVars = { values: {}, files: [] };
+const NOTHING = { settings: [], problems: [], owners: [], netns: [], vars: NO_VARS };
 
 async function readOne(files: ConfigFiles, path: string, taken: readonly string[]): Promise<FileSettings> {
   const text = await files.read(path);
@@ -208,13 +225,22 @@ async function parseToml(file: string, text: string, taken: readonly string[]): 
 function checkTable(
   file: string,
   text: string,
-  { owners: described, netns: named, ...table }: Readonly<Record<string, unknown>>,
+  { owners: described, netns: named, vars: variables, ...table }: Readonly<Record<string, unknown>>,
   taken: readonly string[],
 ): Omit<FileSettings, 'exists'> {
   const { owners, ...told } = checkOwners(file, text, described, taken);
   const netns = checkNetns(file, text, named);
   const settings = [...told.settings, ...netns.settings];
   const problems = [...told.problems, ...netns.problems];
+  const vars = parseVars(variables, file);
+  for (const { name, message } of vars.problems) {
+    const place = placeOf(text, `vars.${name}`);
+    problems.push({ code: 'config-bad-value', file, ...place, message: `key "vars.${name}": ${message}` });
+  }
+  for (const [name, value] of Object.entries(vars.values))
+    settings.push({ key: `vars.${name}`, value: shown(value), from: `${file}:${placeOf(text, `vars.${name}`).line}` });
+  for (const { name, path } of vars.files)
+    settings.push({ key: `vars.${name}`, value: path, from: `${file}:${placeOf(text, `vars.${name}`).line}` });
   for (const [key, value] of flatten(table)) {
     const place = placeOf(text, key);
     const option = OPTIONS.find((each) => each.key === key);
@@ -223,8 +249,10 @@ function checkTable(
       problems.push({ code: 'config-bad-value', file, ...place, message: badValue(option, value) });
     else settings.push({ key, value, from: `${file}:${place.line}` });
   }
-  return { settings, problems, owners, netns: netns.entries };
+  return { settings, problems, owners, netns: netns.entries, vars };
 }
+
+const shown = (value: VarValue): string => (typeof value === 'string' ? value : JSON.stringify(value));
 
 interface Checked {
   readonly owners: Neighbour[];
@@ -332,7 +360,7 @@ export function placeOf(text: string, key: string): { readonly line: number; rea
   return { line: 1, column: 1 };
 }
 
-function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners' | 'netns'> {
+function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners' | 'netns' | 'vars'> {
   // The table of options has checked each value; here it only gets its type back.
   const get = <T extends Value>(key: string): T => settings.get(key)?.value as T;
   return {
@@ -340,6 +368,7 @@ function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners'
     onDelete: get<Config['onDelete']>('user.on_delete'),
     onLoad: get<Config['onLoad']>('user.on_load'),
     pinDrops: get<boolean>('user.pin_drops'),
+    source: get<Config['source']>('user.source'),
     repair: get<boolean>('libvirt.repair'),
     openGuests: get<boolean>('libvirt.open_guests'),
     fixConntrack: get<boolean>('libvirt.fix_conntrack'),
@@ -347,6 +376,7 @@ function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners'
     keep: { last: get<number>('snapshots.keep_last'), days: get<number>('snapshots.keep_days') },
     logFormat: get<Config['logFormat']>('log.format'),
     stateDir: get<string>('paths.state'),
+    rulesDir: get<string>('paths.rules'),
     runDir: get<string>('paths.run'),
     procfs: get<string>('paths.procfs'),
     spool: get<string>('paths.spool'),

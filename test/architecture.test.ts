@@ -29,6 +29,10 @@ const FOLDERS: Readonly<Record<string, { readonly may: readonly string[]; readon
     ],
     why: 'the mind of the daemon knows what is heard and what a pass says, and runs nothing',
   },
+  rules: {
+    may: ['ruleset', 'owners', 'classify', 'nearest.ts'],
+    why: 'rule files are text in, values out: reading, rendering and judging them is for the shell in verbs/',
+  },
   explain: { may: ['ruleset', 'owners', 'classify'], why: 'a side branch of the model: no stage leans on it' },
   host: { may: [], why: 'the doors to the machine know nothing of firewalls' },
   events: { may: ['ruleset', 'host'], why: 'events are hints; I/O stages never lean on one another' },
@@ -41,7 +45,7 @@ const FOLDERS: Readonly<Record<string, { readonly may: readonly string[]; readon
 };
 
 /** What holds no I/O, however far its imports are followed. */
-const PURE = ['ruleset', 'owners', 'classify', 'merge', 'plan', 'explain', 'machine', 'machine.ts'];
+const PURE = ['rules', 'ruleset', 'owners', 'classify', 'merge', 'plan', 'explain', 'machine', 'machine.ts'];
 
 /** Library -> its one door. */
 const DOORS: Readonly<Record<string, { readonly door: string; readonly why: string }>> = {
@@ -51,6 +55,7 @@ const DOORS: Readonly<Record<string, { readonly door: string; readonly why: stri
   commander: { door: 'cli/', why: 'only the command line parses arguments' },
   diff: { door: 'cli/', why: 'a view for people; alignment is ruleset/align.ts (diff is quadratic in the edits)' },
   'fast-xml-parser': { door: 'observe/xml.ts', why: "libvirt's own files are the only XML" },
+  nunjucks: { door: 'host/template.ts', why: 'a template is code: one environment, without loaders, strict' },
   'smol-toml': { door: 'config.ts', why: 'the configuration is read in one place' },
 };
 

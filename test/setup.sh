@@ -1,14 +1,14 @@
 #!/bin/sh
 # Sets the machine up for one of the verbs of package.json and runs it, from a fresh clone.
-#   sh test/setup.sh demo|test|lab:full|bench [--yes] [arguments of the verb]
+#   sh test/setup.sh demo|test|lab:full|bench|matrix [--yes] [arguments of the verb]
 # Guarantees: says what it will install before it does; asks only on a terminal and without --yes; starts no service on
 # the host (a policy-rc.d forbids it while apt works; what was there before is put back); needs no standard input.
 # Exit: that of the verb; 2 usage or a system it does not know; 7 needs root.
 set -eu
 cd "$(dirname "$0")/.."
 
-PACKAGES='libvirt-daemon-system libvirt-clients libvirt-dbus dnsmasq-base dbus qemu-system-x86 iptables nftables
-iproute2 ipset ebtables conntrack inotify-tools busybox procps strace debootstrap'
+# What the lab must have, here and in CI; the neighbours named there are unpacked for the lab, not installed.
+PACKAGES=$(sed -n 's/^package //p' test/lab/required.txt)
 POLICY=/usr/sbin/policy-rc.d
 KEPT_POLICY=/usr/sbin/policy-rc.d.before-mendwall
 MARK='# mendwall: no service is started while its packages are installed'
@@ -21,8 +21,8 @@ VERB=${1:-}
 YES=no
 if [ "${1:-}" = --yes ]; then YES=yes; shift; fi
 case $VERB in
-  demo | test | lab:full | bench) ;;
-  *) fail 2 "unknown verb '$VERB'; one of: demo, test, lab:full, bench" ;;
+  demo | test | lab:full | bench | matrix) ;;
+  *) fail 2 "unknown verb '$VERB'; one of: demo, test, lab:full, bench, matrix" ;;
 esac
 
 # --- what this system can do -----------------------------------------------------------------------------------------
@@ -133,5 +133,9 @@ case $VERB in
   bench)
     node test/build.mjs
     exec node --import tsx test/bench/bench.mts "$@"
+    ;;
+  matrix)
+    node test/build.mjs
+    exec node --import tsx test/matrix/matrix.mts "$@"
     ;;
 esac

@@ -70,6 +70,30 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./accept.ts')).register,
   },
   {
+    name: 'apply',
+    usage: '[FILE...]',
+    summary: 'rule files become the live rules, on trial until confirmed',
+    load: async () => (await import('./apply.ts')).register,
+  },
+  {
+    name: 'confirm',
+    usage: '',
+    summary: 'keep what is on trial',
+    load: async () => (await import('./rollback.ts')).registerConfirm,
+  },
+  {
+    name: 'rollback',
+    usage: '',
+    summary: 'take back what is on trial',
+    load: async () => (await import('./rollback.ts')).registerRollback,
+  },
+  {
+    name: 'edit',
+    usage: '[NAME]',
+    summary: 'change a rule file, check it, apply it',
+    load: async () => (await import('./edit.ts')).register,
+  },
+  {
     name: 'pause',
     usage: '[--for 30m]',
     summary: 'write nothing for a while',
@@ -86,6 +110,18 @@ export const COMMANDS: readonly CommandEntry[] = [
     usage: 'PACKET',
     summary: "a packet's verdict, and whose rule decides it",
     load: async () => (await import('./explain.ts')).register,
+  },
+  {
+    name: 'check',
+    usage: '[FILE...]',
+    summary: 'are your rule files right?',
+    load: async () => (await import('./check.ts')).register,
+  },
+  {
+    name: 'import',
+    usage: 'FILE',
+    summary: 'an old rules file as a rule file of yours',
+    load: async () => (await import('./import.ts')).register,
   },
   {
     name: 'hooks',

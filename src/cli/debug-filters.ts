@@ -24,7 +24,7 @@ export async function parse(session: Session, file: string | undefined, options:
 }
 
 /** `--engine`: whose text it is. Throws Stop 2. */
-function engineOf({ engine = 'iptables' }: DebugOptions): 'iptables' | 'nft' {
+export function engineOf({ engine = 'iptables' }: DebugOptions): 'iptables' | 'nft' {
   if (engine === 'iptables' || engine === 'nft') return engine;
   throw new Stop(EXIT.usage, `--engine: expected iptables or nft, found "${engine}"`);
 }
@@ -41,7 +41,7 @@ export async function readDocument(session: Session, file: string | undefined, f
 }
 
 /** The same for what `nft list ruleset` prints. */
-async function readListing(session: Session, file: string | undefined): Promise<NftRuleset> {
+export async function readListing(session: Session, file: string | undefined): Promise<NftRuleset> {
   return withoutProblems(session, parseNft(await readText(session, file), file ?? '-'));
 }
 

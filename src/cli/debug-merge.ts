@@ -5,13 +5,11 @@
 import { classify, type Classified, userPartOf } from '../classify/classify.ts';
 import type { ChangeSummary } from '../merge/decide.ts';
 import { describeDrift } from '../merge/drift.ts';
-import type { TargetTable } from '../merge/merge.ts';
-import { SENTINEL } from '../owners/mendwall.ts';
 import { type FamilyWork, planFamily } from '../plan/family-plan.ts';
+import { mergedRuleset } from '../plan/merged-ruleset.ts';
 import { renderEdit } from '../plan/render.ts';
 import { printRuleset } from '../ruleset/iptables/print.ts';
 import type { Network } from '../ruleset/network.ts';
-import type { Chain, Ruleset, Table } from '../ruleset/types.ts';
 import type { DebugOptions } from './debug.ts';
 import { familyOf, readDocument, readNetworks, useOwners } from './debug-filters.ts';
 import { EXIT, Stop } from './exit-codes.ts';
@@ -77,32 +75,4 @@ function planText(work: FamilyWork): string {
     .filter(({ plan }) => plan.edits.length > 0)
     .map(({ table, plan }) => [`*${table}`, ...plan.edits.map(renderEdit), 'COMMIT', ''].join('\n'));
   return blocks.join('');
-}
-
-/** Tables in LIVE's order, then those only BASE has. */
-function mergedRuleset(live: Ruleset, work: FamilyWork): Ruleset {
-  const targets = new Map(work.tables.map(({ table, target }) => [table, target]));
-  const names = [...live.tables.keys(), ...[...targets.keys()].filter((name) => !live.tables.has(name))];
-  const tables = new Map<string, Table>();
-  for (const name of names) {
-    const target = targets.get(name);
-    if (target !== undefined) tables.set(name, { name, chains: chainsOf(target, live.tables.get(name)) });
-  }
-  return { family: live.family, tables };
-}
-
-function chainsOf(target: TargetTable, live: Table | undefined): Map<string, Chain> {
-  const chains = new Map<string, Chain>();
-  for (const { name, policy, rules } of target.chains.values()) {
-    if (rules.length === 0 && SENTINEL.test(name)) continue;
-    const now = live?.chains.get(name);
-    const counters = now?.policy === (policy ?? now?.policy) ? now?.counters : undefined;
-    chains.set(name, {
-      name,
-      policy: policy ?? now?.policy ?? 'ACCEPT',
-      counters,
-      rules: rules.map(({ text }) => ({ chain: name, text, counters: undefined })),
-    });
-  }
-  return chains;
 }

@@ -20,7 +20,7 @@ export const register: Register = (command, run) => {
     .description(
       'Each stage as a filter on standard input or a file, for tests and bug reports. Touches neither the live rules nor the state folder; needs no root.',
     )
-    .usage('parse | classify | merge | plan');
+    .usage('parse | classify | merge | plan | effect');
   addTail(command, {
     examples: [
       ['iptables-save | mendwall debug parse | cmp - <(iptables-save)', ''],
@@ -28,18 +28,23 @@ export const register: Register = (command, run) => {
       ['iptables-save | mendwall debug classify', 'owner, evidence, table, chain, text'],
       ['iptables-save | mendwall debug merge --snapshot rules.v4', 'how it should be'],
       ['iptables-save | mendwall debug plan --snapshot rules.v4', 'the edits that lead there'],
+      ['mendwall debug effect before.v4 after.v4', 'which packets change verdict'],
     ],
     exits: [
       ['0', 'ok (merge and plan: also when there is drift; it is on standard error)'],
+      ['1', 'effect: some packets change verdict, or the comparison is not complete'],
       ['2', 'malformed input: FILE:LINE:COLUMN: code: message'],
     ],
   });
   addParse(command, run);
   addClassify(command, run);
   addMerge(command, run);
+  addEffect(command, run);
   command.action(
     run(() =>
-      Promise.reject(new Stop(EXIT.usage, 'expected parse, classify, merge or plan; see mendwall debug --help')),
+      Promise.reject(
+        new Stop(EXIT.usage, 'expected parse, classify, merge, plan or effect; see mendwall debug --help'),
+      ),
     ),
   );
 };
@@ -105,4 +110,22 @@ function addMerge(command: Command, run: Runner): void {
     .option('--plan', 'the restore input instead')
     .action(run(merge));
   addSnapshot(addFilter(command, 'plan', 'the restore input that leads to the merged ruleset')).action(run(plan));
+}
+
+function addEffect(command: Command, run: Runner): void {
+  const sub = command
+    .command('effect')
+    .description('which packets change verdict between two rulesets, with both verdicts and both deciding rules')
+    .allowExcessArguments(false)
+    .argument('<before>', 'text of iptables-save, or of nft list ruleset; - is standard input')
+    .argument('<after>')
+    .option('--family <family>', 'ip or ip6 (default ip; with --engine nft: both)')
+    .option('--engine <engine>', 'whose text it is: iptables or nft (default iptables)');
+  addNetworks(sub);
+  addGlobalOptions(sub);
+  sub.action(
+    run(async (session: Session, before: string, after: string, options: DebugOptions) =>
+      (await import('./debug-effect.ts')).effectOfTexts(session, before, after, options),
+    ),
+  );
 }

@@ -8,6 +8,7 @@ interface Options {
   readonly owner?: string;
   readonly all?: boolean;
   readonly stat?: boolean;
+  readonly effect?: boolean;
 }
 
 export const register: Register = (command, run) => {
@@ -20,13 +21,15 @@ export const register: Register = (command, run) => {
     .argument('[b]', 'default: live')
     .option('--owner <name>', "a neighbour's rules instead of yours, as in libvirt")
     .option('--all', "everybody's rules")
-    .option('--stat', 'only how many lines differ, a chain a line');
+    .option('--stat', 'only how many lines differ, a chain a line')
+    .option('--effect', 'which packets change verdict, and by which rules, each side among the neighbours of now');
   addTail(command, {
     examples: [
       ['mendwall diff', 'what differs now'],
       ['mendwall diff latest~1 latest', 'what the latest snapshot changed'],
       ['mendwall diff /etc/iptables/rules.v4', 'your file against live'],
       ['mendwall diff --owner libvirt --stat', ''],
+      ['mendwall diff --effect', 'which packets get another verdict now'],
     ],
     exits: [
       ['0', 'the same'],
@@ -39,6 +42,7 @@ export const register: Register = (command, run) => {
 };
 
 async function show(session: Session, a: string | undefined, b: string | undefined, options: Options): Promise<number> {
+  if (options.effect === true) return showEffect(session, a ?? 'latest', b ?? 'live', options);
   const world = await openWorld(session);
   const result = await diff(world, {
     a: a ?? 'latest',
@@ -53,6 +57,22 @@ async function show(session: Session, a: string | undefined, b: string | undefin
   if (session.options.json === true) session.printJson(await asJson(found));
   else if (!found.same) await showDiff(session, found, options.stat === true);
   return found.same ? EXIT.ok : EXIT.drift;
+}
+
+async function showEffect(session: Session, a: string, b: string, options: Options): Promise<number> {
+  if (options.owner !== undefined || options.all === true || options.stat === true)
+    throw new Stop(EXIT.usage, '--effect compares whole rulesets: leave out --owner, --all and --stat');
+  const { diffEffect } = await import('../verbs/diff-effect.ts');
+  const world = await openWorld(session);
+  const result = await diffEffect(world, { a, b });
+  await world.host.close();
+  if (result.kind === 'refused' && result.code === 'unreadable-rules' && session.terminal.uid !== 0)
+    throw new Stop(EXIT.needsRoot, `${result.message.split('\n')[0]}: reading them needs root`);
+  const found = unlessRefused(result);
+  const { effectLines } = await import('./effect-view.ts');
+  if (session.options.json === true) session.printJson(found);
+  else for (const line of effectLines(found, session.color)) session.printPainted(line);
+  return found.complete && found.classes.length === 0 ? EXIT.ok : EXIT.drift;
 }
 
 type Found = Extract<Awaited<ReturnType<typeof diff>>, { kind: 'diff' }>;

@@ -27,10 +27,15 @@ const BY_REFUSAL: Readonly<Record<RefusalCode, number>> = {
   'mixed-engines': EXIT.refused,
   'bad-rules-file': EXIT.usage,
   'no-such-file': EXIT.usage,
+  'file-exists': EXIT.refused,
   'nothing-to-accept': EXIT.usage,
   'unknown-pass': EXIT.usage,
   'ambiguous-pass': EXIT.usage,
   'not-paused': EXIT.ok,
+  'on-trial': EXIT.refused,
+  'nothing-on-trial': EXIT.ok,
+  'trial-over': EXIT.rolledBack,
+  'would-cut': EXIT.refused,
 };
 
 export function exitOfRefusal(code: RefusalCode): number {

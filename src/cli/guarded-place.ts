@@ -9,6 +9,7 @@ import type { RealHost } from '../host/real.ts';
 import { controlHandler } from '../verbs/control.ts';
 import { init } from '../verbs/init.ts';
 import { readPause } from '../verbs/pause-state.ts';
+import { endDueTrial, watchTrial } from '../verbs/trial-watch.ts';
 import type { DaemonStatus } from '../verbs/status.ts';
 import { noSnapshot, type World } from '../verbs/types.ts';
 import { stopFor } from './exit-codes.ts';
@@ -60,6 +61,7 @@ async function first(world: World, takes: boolean): Promise<void> {
 
 async function startIn(folder: RunFolder, host: RealHost, world: World, options: PlaceOptions): Promise<GuardedPlace> {
   const { context, config } = world;
+  await endDueTrial(world);
   const pause = await readPause(context);
   const guard = createGuard(context, {
     mode: config.mode,
@@ -73,10 +75,13 @@ async function startIn(folder: RunFolder, host: RealHost, world: World, options:
     ...options,
   });
   await guard.start();
-  await folder.serve(controlHandler(world, guard, options.more));
+  const trials = watchTrial(world, guard);
+  await trials.look();
+  await folder.serve(controlHandler(world, guard, options.more, trials));
   host.log.write('info', `guarding in ${config.mode} mode, snapshot ${context.memory.snapshotId}`);
   const stop = async (gone?: 'gone'): Promise<void> => {
     await folder.closeControl();
+    trials.close();
     await guard.stop(gone);
     await folder.close();
   };

@@ -22,6 +22,10 @@ function whatOf(entry: LogEntry['entry']): string {
       return `paused until ${localTime(text('until'))}`;
     case 'resume':
       return 'resumed by hand';
+    case 'confirm':
+      return `kept: ${escapeControl(text('what'))}`;
+    case 'rollback':
+      return `rolled back ${escapeControl(text('what'))}: ${text('why')}`;
     default:
       return text('event') || 'an entry of another version';
   }

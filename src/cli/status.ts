@@ -75,6 +75,11 @@ export function statusLines(result: StatusResult, color: boolean): string[] {
   if (result.pins.kind !== 'off') rows.push(['pinned', safe(pinsText(result.pins))]);
   if (result.keptOpen.length > 0) rows.push(['open', safe(openText(result.keptOpen))]);
   if (result.pausedUntil !== undefined) rows.splice(1, 0, ['paused', `until ${localTime(result.pausedUntil)}`]);
+  if (result.trial !== undefined)
+    rows.splice(1, 0, [
+      'on trial',
+      `${result.trial.what}, ${Math.ceil(result.trial.leftMs / 1000)} s left; \`mendwall confirm\` keeps it`,
+    ]);
   if (result.last !== undefined) rows.push(['last pass', safe(logLine(result.last))]);
   const lines = columns(rows).split('\n');
   const shown = result.drift.filter(({ kind }) => kind !== 'unreadable');

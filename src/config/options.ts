@@ -46,6 +46,12 @@ export const OPTIONS: readonly Option[] = [
     initial: false,
     about: 'in merge mode, hold your drops a second time, in nft tables of our own; not below a rule that logs',
   },
+  {
+    key: 'user.source',
+    type: oneOf('snapshot', 'files'),
+    initial: 'snapshot',
+    about: 'where your rules are written down: the latest snapshot, or the rule files',
+  },
   { key: 'libvirt.repair', type: BOOLEAN, initial: true, about: "put libvirt's own rules back after a wipe" },
   {
     key: 'libvirt.open_guests',
@@ -81,6 +87,7 @@ export const OPTIONS: readonly Option[] = [
   },
   { key: 'log.format', type: oneOf('text', 'json'), initial: 'text', about: 'lines of the daemon' },
   { key: 'paths.state', type: PATH, initial: '/var/lib/mendwall', about: 'snapshots and journal' },
+  { key: 'paths.rules', type: PATH, initial: '/etc/mendwall/rules.d', about: 'rule files: NN-name.v4, .v6, .nft' },
   { key: 'paths.run', type: PATH, initial: '/run/mendwall', about: 'locks and control socket' },
   {
     key: 'paths.procfs',

@@ -3,6 +3,7 @@
 // What it does not do: end the process (main.ts does), parse, decide.
 
 import { spawn, type SpawnOptions } from 'node:child_process';
+import { open } from 'node:fs/promises';
 import { type NetnsDoor, realNetns } from './netns.ts';
 import { realHost, type RealHost, type RealHostOptions } from './real.ts';
 import { decodeText, encodeText } from './text.ts';
@@ -15,17 +16,22 @@ export interface Terminal {
   readonly uid: number;
   /** Folder that holds `hooks/` and `docs/`. */
   readonly packageDir: string;
-  readonly isTerminal: { readonly in: boolean; readonly out: boolean };
+  readonly isTerminal: { readonly in: boolean; readonly out: boolean; readonly err?: boolean };
   out(text: string): void;
   err(text: string): void;
   /** All of standard input. */
   readInput(): Promise<string>;
-  /** Asks on the terminal; only `y` and `yes` are a yes. Without a terminal: false. */
-  confirm(question: string): Promise<boolean>;
+  /** Asks on the terminal; only `y` and `yes` are a yes. Without a terminal, or without an answer in `withinMs`: false. */
+  confirm(question: string, withinMs?: number): Promise<boolean>;
   /** Shows a text through the pager when standard output is a terminal, else writes it. */
   page(text: string): Promise<void>;
   /** Runs a program with our own standard streams; its exit code (127: it could not be started). */
   hand(file: string, args: readonly string[]): Promise<number>;
+  /**
+   * Runs this program again after so many seconds, with these arguments, in a session of its own: the end of the terminal, of
+   * this process and of its parent does not end it. What it says is added to the file `logPath`. False: it could not be started.
+   */
+  later(seconds: number, args: readonly string[], logPath: string): Promise<boolean>;
   /** Calls `run` at each of these signals until the process ends. */
   onSignals(names: readonly NodeJS.Signals[], run: (name: NodeJS.Signals) => void): void;
   makeHost(options: RealHostOptions): RealHost;
@@ -34,7 +40,11 @@ export interface Terminal {
 
 /** The terminal of this process. */
 export function realTerminal(packageDir: string): Terminal {
-  const isTerminal = { in: process.stdin.isTTY === true, out: process.stdout.isTTY === true };
+  const isTerminal = {
+    in: process.stdin.isTTY === true,
+    out: process.stdout.isTTY === true,
+    err: process.stderr.isTTY === true,
+  };
   return {
     args: process.argv.slice(2),
     env: process.env,
@@ -44,9 +54,11 @@ export function realTerminal(packageDir: string): Terminal {
     out: (text) => void process.stdout.write(encodeText(text)),
     err: (text) => void process.stderr.write(encodeText(text)),
     readInput,
-    confirm: (question) => (isTerminal.in && isTerminal.out ? askOnTerminal(question) : Promise.resolve(false)),
+    confirm: (question, withinMs) =>
+      isTerminal.in && isTerminal.out ? askOnTerminal(question, withinMs) : Promise.resolve(false),
     page: (text) => (isTerminal.out ? page(text) : Promise.resolve(void process.stdout.write(encodeText(text)))),
     hand: (file, args) => finish(file, args, { stdio: 'inherit' }),
+    later,
     onSignals: (names, run) => {
       for (const name of names) process.on(name, run);
     },
@@ -61,15 +73,41 @@ async function readInput(): Promise<string> {
   return decodeText(Buffer.concat(chunks));
 }
 
-function askOnTerminal(question: string): Promise<boolean> {
+function askOnTerminal(question: string, withinMs: number | undefined): Promise<boolean> {
   process.stderr.write(`${question} [y/N] `);
   return new Promise((resolve) => {
-    process.stdin.once('data', (answer: Buffer) => {
+    const done = (yes: boolean): void => {
+      clearTimeout(timer);
+      process.stdin.off('data', read).off('end', none);
       process.stdin.pause();
-      resolve(/^\s*y(?:es)?\s*$/i.test(answer.toString())); // `y`, `Yes`
-    });
-    process.stdin.once('end', () => resolve(false));
+      resolve(yes);
+    };
+    const read = (answer: Buffer): void => done(/^\s*y(?:es)?\s*$/i.test(answer.toString())); // `y`, `Yes`
+    const none = (): void => done(false);
+    const timer = withinMs === undefined ? undefined : setTimeout(none, withinMs);
+    process.stdin.on('data', read).on('end', none);
   });
+}
+
+/** `sleep` counts on the monotonic clock, and a shell that sleeps takes less memory than Node does. */
+const LATER = 'trap "" HUP INT QUIT; sleep "$1"; shift; exec "$@"';
+
+async function later(seconds: number, args: readonly string[], logPath: string): Promise<boolean> {
+  const log = await open(logPath, 'a', 0o640);
+  try {
+    const self = [process.execPath, ...process.execArgv, process.argv[1] ?? ''];
+    const child = spawn('/bin/sh', ['-c', LATER, 'mendwall-later', String(seconds), ...self, ...args], {
+      detached: true,
+      stdio: ['ignore', log.fd, log.fd],
+    });
+    child.unref();
+    return await new Promise((resolve) => {
+      child.once('error', () => resolve(false));
+      child.once('spawn', () => resolve(true));
+    });
+  } finally {
+    await log.close();
+  }
 }
 
 /** As git does: `$PAGER`, else less, which ends at once for a text that fits the screen (-F) and keeps colours (-R). */

@@ -77,7 +77,8 @@ export interface Decision {
 
 /** The decision for one table. */
 export function decideTable(situation: Situation): Decision {
-  const wish = withoutReclaimed(situation.wish ?? { name: situation.table, chains: new Map() }, situation.live);
+  const wanted = situation.wish ?? { name: situation.table, chains: new Map() };
+  const wish = situation.summary?.wiped === true ? wanted : withoutReclaimed(wanted, situation.live);
   const live =
     situation.live === undefined
       ? { name: situation.table, chains: new Map<string, UserChain>() }

@@ -53,7 +53,10 @@ function chainDifference(name: string, wish: UserChain | undefined, live: UserCh
 /** A built-in chain of the user's part: it has a policy. */
 export const isPolicy = (chain: UserChain): boolean => chain.policy !== '-' && chain.policy !== 'foreign';
 
-/** Rules that a neighbour claims by now (a set became whole) are no longer the user's. */
+/**
+ * Rules that a neighbour claims by now (a set became whole) are no longer the user's. Only where nothing else of the chain's
+ * is gone: what a neighbour writes after a flush, in the user's very words, is a copy of its own.
+ */
 export function withoutReclaimed(wish: UserTable, live: ClassifiedTable | undefined): UserTable {
   if (live === undefined) return wish;
   let chains: Map<string, UserChain> | undefined;
@@ -78,8 +81,9 @@ function keptItems(chain: UserChain, live: ClassifiedTable): readonly Item[] {
   const mine = ruleTexts(chain.items);
   if (foreign.size === 0 || sameSequence(mine, users)) return chain.items;
   const slotted = new Set(chain.items.flatMap((item) => (item.kind === 'slot' ? item.texts : [])));
-  const reclaimed = new Set(missingFrom(mine, users).filter((text) => foreign.has(text) && !slotted.has(text)));
-  return reclaimed.size === 0
+  const gone = missingFrom(mine, users);
+  const reclaimed = new Set(gone.filter((text) => foreign.has(text) && !slotted.has(text)));
+  return reclaimed.size === 0 || gone.some((text) => !reclaimed.has(text))
     ? chain.items
     : chain.items.filter((item) => item.kind === 'slot' || !reclaimed.has(item.text));
 }

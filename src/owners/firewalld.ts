@@ -50,7 +50,8 @@ export const firewalld = neighbour({
     block('PREROUTING', RPFILTER, 'mangle'),
     block('PREROUTING', RPFILTER, 'raw'),
   ],
-  tables: ['inet firewalld', 'ip firewalld', 'ip6 firewalld'],
+  // The last one stands while it reloads (nftables.py, TABLE_NAME_POLICY), and in panic mode: put back, it stops every guest.
+  tables: ['inet firewalld', 'ip firewalld', 'ip6 firewalld', 'inet firewalld_policy_drop'],
   programs: [{ name: /^firewalld$/, reach: 1 }], // python3 /usr/sbin/firewalld
   slot: 'kept',
   habits: {

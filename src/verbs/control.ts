@@ -5,14 +5,20 @@ import { type ControlAnswer, type ControlHandler, type ControlRequest, refuse } 
 import { isVerb, runVerb, wrongArgument } from './dispatch.ts';
 import type { PauseResult } from './pause.ts';
 import type { DaemonStatus } from './status.ts';
+import type { TrialWatch } from './trial-watch.ts';
 import type { World } from './types.ts';
 
 /** What `status` says besides the guard's own. */
 type More = () => Pick<DaemonStatus, 'namespaces'>;
 
 /** The handler of a running daemon. `world.context` is the guard's own. */
-export function controlHandler(world: World, guard: GuardApi, more: More = () => ({})): ControlHandler {
-  return (request) => handleControl(world, request, guard, more);
+export function controlHandler(
+  world: World,
+  guard: GuardApi,
+  more: More = () => ({}),
+  trials?: TrialWatch,
+): ControlHandler {
+  return (request) => handleControl(world, request, guard, more, trials);
 }
 
 export async function handleControl(
@@ -20,6 +26,7 @@ export async function handleControl(
   request: ControlRequest,
   guard: GuardApi,
   more: More = () => ({}),
+  trials?: TrialWatch,
 ): Promise<ControlAnswer> {
   const { verb, args } = request;
   if (verb === 'status') return done({ ...guard.status(), pid: process.pid, ...more() } satisfies DaemonStatus);
@@ -28,8 +35,11 @@ export async function handleControl(
   if (wrong !== undefined) return refuse('bad-request', `${verb}: ${wrong}`);
   const result = await guard.exclusive((context) => runVerb({ ...world, context }, verb, args));
   tellGuard(guard, result, args);
+  if (TRIAL_VERBS.has(verb)) await trials?.look();
   return done(result);
 }
+
+const TRIAL_VERBS: ReadonlySet<string> = new Set(['apply', 'confirm', 'rollback']);
 
 function done(result: object): ControlAnswer {
   return { schema: 1, ok: true, result };

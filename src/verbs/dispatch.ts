@@ -1,12 +1,15 @@
 // The writing verbs by name, with their arguments checked: what may come through the control socket.
 
 import { accept } from './accept.ts';
+import { apply } from './apply.ts';
 import { init } from './init.ts';
 import { mend } from './mend.ts';
 import { pause, resume } from './pause.ts';
 import { restore } from './restore.ts';
+import { confirm, rollback } from './rollback.ts';
 import { snapshot } from './snapshot.ts';
 import { pruneSnapshots } from './snapshots.ts';
+import { readTrial, stillOnTrial } from './trial-state.ts';
 import type { World } from './types.ts';
 
 type Args = Readonly<Record<string, unknown>>;
@@ -33,6 +36,20 @@ const VERBS = {
   mend: entry({ mode: 'string?', dryRun: 'boolean', trigger: 'string', by: 'strings' }, mend),
   pause: entry({ forMs: 'number', dryRun: 'boolean' }, pause),
   resume: entry({ dryRun: 'boolean' }, resume),
+  apply: entry(
+    {
+      files: 'strings',
+      all: 'boolean',
+      dryRun: 'boolean',
+      yes: 'boolean',
+      trialMs: 'number',
+      preflight: 'boolean',
+      session: 'string',
+    },
+    apply,
+  ),
+  confirm: entry({ dryRun: 'boolean' }, confirm),
+  rollback: entry({ dryRun: 'boolean', due: 'boolean' }, rollback),
 } satisfies Readonly<Record<string, Entry>>;
 
 export type VerbName = keyof typeof VERBS;
@@ -54,7 +71,11 @@ function fits(value: unknown, type: Shape[string]): boolean {
   return typeof value === type;
 }
 
+/** They change what the user wants; while rules are on trial that is not settled. */
+const SETTLED_ONLY: ReadonlySet<VerbName> = new Set(['init', 'snapshot', 'restore', 'accept', 'apply']);
+
 /** Runs a writing verb. The caller holds the pass lock. Its result is what the verb's own file says. */
-export function runVerb(world: World, name: VerbName, args: Args): Promise<object> {
-  return VERBS[name].run(world, args);
+export async function runVerb(world: World, name: VerbName, args: Args): Promise<object> {
+  const trial = SETTLED_ONLY.has(name) && args['dryRun'] !== true ? await readTrial(world.context) : undefined;
+  return trial === undefined ? VERBS[name].run(world, args) : stillOnTrial(world.context, trial);
 }

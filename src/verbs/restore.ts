@@ -62,7 +62,8 @@ export async function restore(world: World, args: RestoreArgs): Promise<RestoreR
   return { kind: 'restore', changed: outcome.changed, ...result, outcome };
 }
 
-async function preview(context: PassContext, parts: UserRules): Promise<Outcome> {
+/** What putting `parts` in place would edit; writes nothing. */
+export async function preview(context: PassContext, parts: UserRules): Promise<Outcome> {
   const memory = { ...context.memory, wish: parts, waiting: [], replaced: [] };
   return runPass(
     { ...readOnly(context), memory },

@@ -21,6 +21,7 @@ import { lastEntries, type LogEntry } from './log.ts';
 import { readPause } from './pause-state.ts';
 import { countNativeOwners, readLiveNative } from './native.ts';
 import { countsOf, type RuleCounts } from './snapshot.ts';
+import { leftMs, readTrial } from './trial-state.ts';
 import type { World } from './types.ts';
 
 /** What the running daemon answers. */
@@ -62,6 +63,8 @@ export interface StatusResult {
   readonly unreadable: string | undefined;
   readonly drift: readonly (Drift | BlockedDrift)[];
   readonly pausedUntil: string | undefined;
+  /** Rules that `apply` put in place and nobody has confirmed yet. */
+  readonly trial: { readonly what: string; readonly leftMs: number } | undefined;
   /** Pinned drops, as the daemon keeps them; `off` without one. */
   readonly pins: PinReport;
   /** Rules that stand in the user's chains for the guests (`[libvirt] open_guests`). */
@@ -74,10 +77,11 @@ export async function status(asked: World, daemon: DaemonStatus | undefined): Pr
   const { context } = world;
   // One after the other: the rules' reader asks for the engines, too, and finds the answer.
   const rules = context.engines.read().then(async (engines) => ({ engines, live: await readLive(context) }));
-  const [{ engines, live }, native, paused, entries, snapshot] = await Promise.all([
+  const [{ engines, live }, native, paused, trial, entries, snapshot] = await Promise.all([
     rules,
     readLiveNative(context),
     readPause(context),
+    readTrial(context),
     lastEntries(world, 50),
     latestSnapshot(world),
   ]);
@@ -103,6 +107,7 @@ export async function status(asked: World, daemon: DaemonStatus | undefined): Pr
     unreadable,
     drift,
     pausedUntil: paused === undefined ? undefined : new Date(paused.untilMs).toISOString(),
+    trial: trial === undefined ? undefined : { what: trial.what, leftMs: leftMs(context.host, trial) },
     pins: daemon?.pins ?? context.pins.report,
     keptOpen: live.kind === 'refused' ? [] : keptOpenNow(live.families.map(classifiedOf), tables),
     last: entries.findLast(({ entry }) => entry['event'] === 'pass'),

@@ -21,10 +21,15 @@ export const REFUSAL_CODES = [
   'mixed-engines',
   'bad-rules-file',
   'no-such-file',
+  'file-exists',
   'nothing-to-accept',
   'unknown-pass',
   'ambiguous-pass',
   'not-paused',
+  'on-trial',
+  'nothing-on-trial',
+  'trial-over',
+  'would-cut',
 ] as const;
 export type RefusalCode = (typeof REFUSAL_CODES)[number];
 

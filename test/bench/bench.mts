@@ -16,6 +16,7 @@ import { measureDisplacement } from './displacement.ts';
 import { measureIdle } from './idle.ts';
 import { measureNativeStages, measureNativeWipes } from './native.ts';
 import { createReporter, printTable, type Reporter, toJson } from './report.ts';
+import { measureEffect } from './effect.ts';
 import { measureHook, measureStarts } from './starts.ts';
 import { measureThroughput } from './throughput.ts';
 import { measureWipes } from './wipes.ts';
@@ -70,6 +71,7 @@ const SECTIONS: Readonly<Record<string, (report: Reporter) => Promise<void> | vo
   hook: (report) => measureHook(report, QUICK ? 20 : 300),
   cli: (report) => measureStarts(report, QUICK ? 3 : 30),
   idle: (report) => measureIdle(report, QUICK ? 3 : 120),
+  effect: (report) => measureEffect(report, QUICK ? [1000] : [1000, 10_000], QUICK ? 1 : 5),
   throughput: (report) => measureThroughput(report, QUICK ? [1000, 10_000] : [1000, 10_000, 100_000], QUICK ? 3 : 7),
 };
 

@@ -22,10 +22,13 @@ const SAVE = /(?:save\.txt|\.save)$/;
 /** What a capture of a kernel without any table holds. */
 const EMPTY = '(empty)\n';
 
+/** ebtables' and arptables' own save texts are of another form (captures/bridge.ts). */
+const ELSEWHERE = /(?:eb|arp)tables-save\.txt$/;
+
 /** Every save text below `folder` (below test/captures). Decoded as the host does it: odd bytes survive. */
 export function captures(folder = ''): Capture[] {
   return readdirSync(new URL(folder, FOLDER), { recursive: true, encoding: 'utf8' })
-    .filter((name) => SAVE.test(name))
+    .filter((name) => SAVE.test(name) && !ELSEWHERE.test(name))
     .sort()
     .map((name) => capture(folder + name))
     .filter(({ text }) => text !== EMPTY);

@@ -55,6 +55,7 @@ describe('--json', () => {
     ['hooks install -n', 'hooks', 0],
     ['hooks status', 'hooks-status', 1],
     ['config show', 'config', 0],
+    ['check', 'check', 2],
     ['debug classify -', 'debug-classify', 0],
     ['debug merge --snapshot /base', 'debug-merge', 0],
   ])('of %s is a %s of the schema', async (line, kind, exitCode) => {

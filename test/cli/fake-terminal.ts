@@ -52,6 +52,7 @@ export async function openFakeTerminal(): Promise<FakeTerminal> {
       confirm: () => Promise.resolve(false),
       page: (text) => Promise.resolve(void (told.out += text)),
       hand: () => Promise.resolve(127),
+      later: () => Promise.resolve(true),
       onSignals: () => undefined,
       makeHost: () => ({ ...host, clock, close: () => Promise.resolve() }),
       netns: { list: () => Promise.resolve({ found: [], unready: [] }), open: () => Promise.resolve(undefined) },

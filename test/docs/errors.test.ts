@@ -9,6 +9,7 @@ import { EXIT } from '../../src/cli/exit-codes.ts';
 import { CONFIG_PROBLEM_CODES } from '../../src/config.ts';
 import { DRIFT_KINDS } from '../../src/merge/drift.ts';
 import { NETWORK_PROBLEM_CODES } from '../../src/observe/network-xml.ts';
+import { RULE_PROBLEM_CODES, RULE_WARNING_CODES } from '../../src/rules/types.ts';
 import { PROBLEM_CODES } from '../../src/ruleset/types.ts';
 import { REFUSAL_CODES } from '../../src/verbs/types.ts';
 
@@ -63,6 +64,8 @@ const TABLES: Readonly<Record<string, readonly string[]>> = {
   'Drift kinds': DRIFT_KINDS,
   Refusals: REFUSAL_CODES,
   'Problems in a text of rules': PROBLEM_CODES,
+  'Problems in rule files': RULE_PROBLEM_CODES,
+  'Warnings of check': RULE_WARNING_CODES,
   'Problems in the configuration': CONFIG_PROBLEM_CODES,
   "Problems in libvirt's network definitions": NETWORK_PROBLEM_CODES,
   'Errors of the machine': hostErrorCodes(),

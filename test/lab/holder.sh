@@ -5,6 +5,7 @@
 # then reads its standard input to the end. The other end of that pipe is the test process: when that one ends, however
 # it ends, the read returns, pid 1 exits, and the kernel takes every process, mount and interface in here with it.
 #   LAB_ROOT  folder of the system to be seen inside: / for the machine's own, or another one's root (debian-13.sh)
+#   LAB_LAYERS  blank-separated folders (unpack.sh) whose files are laid over it
 #   LAB_BIND  blank-separated folders and files that must be seen inside although they may be other file systems
 set -eu
 # The redirection is opened by this bash, in the machine's /proc: so this is the pid of the outer namespace.
@@ -14,6 +15,8 @@ mount --make-rprivate /
 mount -t tmpfs -o size=1g,mode=755 mendwall-lab /mnt
 root=/mnt/root
 mkdir -p /mnt/upper /mnt/work "$root"
+# Copied, as overlayfs takes no layer that lies inside another one.
+for layer in ${LAB_LAYERS:-}; do cp -a "$layer/." /mnt/upper/; done
 mount -t overlay overlay -o lowerdir="$LAB_ROOT",upperdir=/mnt/upper,workdir=/mnt/work "$root"
 mkdir -p "$root/outer-proc"
 mount --rbind /proc "$root/outer-proc"

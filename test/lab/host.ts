@@ -48,6 +48,8 @@ export interface HypervisorOptions {
   readonly backend?: Backend;
   /** Default true. */
   readonly libvirtDbus?: boolean;
+  /** Folders of unpacked packages (see unpack.ts), seen inside as if they were installed. Default: none. */
+  readonly layers?: readonly string[];
 }
 
 export interface Hypervisor extends Place {
@@ -89,9 +91,9 @@ export interface Hypervisor extends Place {
 
 /** Brings up a private hypervisor; needs root. On any failure everything is taken down again and the cause is thrown. */
 export async function upHypervisor(options: HypervisorOptions): Promise<Hypervisor> {
-  const { name, libvirt, backend } = options;
+  const { name, libvirt, backend, layers } = options;
   if (backend === 'nftables' && libvirt !== '11') throw new Error(`${name}: only libvirt 11 has an nftables backend`);
-  const namespaces = await startNamespaces(libvirt === '11' ? await debian13Root() : '/');
+  const namespaces = await startNamespaces(libvirt === '11' ? await debian13Root() : '/', layers);
   try {
     return await furnish(namespaces, options);
   } catch (error) {

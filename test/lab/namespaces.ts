@@ -34,16 +34,16 @@ export interface Namespaces {
 }
 
 /**
- * Starts the namespaces over the system in `root`, by default the machine's own. Needs root. Throws what holder.sh said
- * when it did not get ready.
+ * Starts the namespaces over the system in `root`, by default the machine's own, with the files of the folders `layers`
+ * laid over it. Needs root. Throws what holder.sh said when it did not get ready.
  */
-export async function startNamespaces(root = '/'): Promise<Namespaces> {
+export async function startNamespaces(root = '/', layers: readonly string[] = []): Promise<Namespaces> {
   const flags = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--', 'bash', join(HERE, 'holder.sh')];
   const paths = [REPOSITORY, ...nodePaths(root)];
   const child = spawn('unshare', flags, {
     cwd: '/',
     stdio: ['pipe', 'pipe', 'pipe'],
-    env: { ...ENVIRONMENT, LAB_ROOT: root, LAB_BIND: paths.join(' ') },
+    env: { ...ENVIRONMENT, LAB_ROOT: root, LAB_LAYERS: layers.join(' '), LAB_BIND: paths.join(' ') },
   });
   const pid = await readyPid(child);
   return {

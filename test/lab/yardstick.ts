@@ -138,11 +138,39 @@ function builtinFaults(now: Wall, users: Wall, backend: Backend): string[] {
   });
 }
 
+/**
+ * What a neighbour's rules beside it do not excuse: the user's rules, each there, in their order. Others may stand between,
+ * and a neighbour may have a rule of the same text.
+ */
+export function userFaults(now: Wall, users: Wall): string[] {
+  return [...users.rules].flatMap(([place, wanted]) => {
+    const live = now.rules.get(place) ?? [];
+    let at = 0;
+    for (const text of live) if (text === wanted[at]) at++;
+    if (at === wanted.length) return [];
+    const missing = wanted.filter((text) => !live.includes(text));
+    return missing.length > 0 ? missing.map((text) => `missing in ${place}: ${text}`) : [`out of order: ${place}`];
+  });
+}
+
+/** libvirt's jumps, each once where it belongs. */
+export function libvirtJumpFaults(now: Wall): string[] {
+  return FAMILIES.flatMap((family) =>
+    JUMPS.flatMap(([table, chain, targets]) => {
+      const live = now.rules.get(`${family} ${table} ${chain}`) ?? [];
+      return targets
+        .map((target) => ({ target, count: live.filter((text) => text === `-A ${chain} -j ${target}`).length }))
+        .filter(({ count }) => count !== 1)
+        .map(({ target, count }) => `jump to ${target} in ${family} ${table} ${chain}: ${count} times`);
+    }),
+  );
+}
+
 /** `ip filter LIBVIRT_FWO`, `ip libvirt_network guest_nat` */
 const isLibvirts = (place: string): boolean => / LIBVIRT_| libvirt_network /.test(place);
 
 /** libvirt's chains hold exactly what its active networks need; a network's own rules stand in libvirt's order. */
-function libvirtFaults(now: Wall, networks: readonly Network[], backend: Backend): string[] {
+export function libvirtFaults(now: Wall, networks: readonly Network[], backend: Backend = 'iptables'): string[] {
   const faults: string[] = [];
   const left = new Map(
     [...now.rules].filter(([place]) => isLibvirts(place)).map(([place, rules]) => [place, [...rules]]),

@@ -15,6 +15,7 @@ describe('the owner of a native table', () => {
     ['ip6 libvirt_network', 'libvirt'],
     ['ip mendwall', 'mendwall'],
     ['ip6 mendwall', 'mendwall'],
+    ['inet firewalld_policy_drop', 'firewalld'],
   ])('%s is %s’s', (table, owner) => {
     expect(ownerOfNativeTable(table.replace('*', 'rest'))).toBe(owner);
   });
