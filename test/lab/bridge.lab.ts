@@ -52,9 +52,9 @@ const PROBES = `
 const FREE = ['s1 hears 192.0.2.65', 's1 hears 192.0.2.67'];
 const STOPPED = ['s1 hears 192.0.2.66', 's1 pings 192.0.2.67', 's3 hears 192.0.2.254'];
 
-/** What firewalld 1.3.3 sends at start, reload and stop (core/ebtables.py, build_flush_rules), by a program of that name. */
-const FIREWALLD = `cd "$(mktemp -d)"; for t in broute nat filter; do printf '*%s\\n-F\\n-X\\n-Z\\n' $t; done > rules
-  printf '#!/bin/bash\\nebtables-restore --noflush < rules\\nsleep 0.2\\n' > firewalld; chmod +x firewalld; ./firewalld; rm -r "$PWD"`;
+/** What firewalld 1.3.3 sends at start, reload and stop (core/ebtables.py, build_flush_rules; ebtables 1.8.9 has no broute), by a program of that name. */
+const FIREWALLD = `cd "$(mktemp -d)"; for t in nat filter; do printf '*%s\\n-F\\n-X\\n-Z\\n' $t; done > rules
+  printf '#!/bin/bash -e\\nebtables-restore --noflush < rules\\nsleep 0.2\\n' > firewalld; chmod +x firewalld; ./firewalld; rm -r "$PWD"`;
 
 /** All of the three tools, without dates. */
 const saved = async (hypervisor: Hypervisor): Promise<string[]> =>
