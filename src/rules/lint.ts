@@ -1,7 +1,7 @@
 // What is odd about rules that are right: dead rules, a family left open, a policy that locks out. Pure.
 // Goals: few words, no false alarm that cannot be answered by a better rule. Does not: evaluate packets (explain/ does).
 
-import { words } from '../ruleset/iptables/lex.ts';
+import { targetOf, words } from '../ruleset/iptables/lex.ts';
 import type { UserChain, UserPart } from '../ruleset/user-part.ts';
 import { finding, type Finding, type Place, type PlacedRule } from './types.ts';
 
@@ -73,12 +73,16 @@ function deadRules({ placed, point }: LintInput): Finding[] {
 }
 
 function isFinal(text: string): boolean {
-  const found = words(text);
-  return FINAL.test(found[found.indexOf('-j') + 1] ?? '') && !COUNTING.test(text);
+  const target = targetOf(text);
+  return target?.goto === false && FINAL.test(target.name) && !COUNTING.test(text);
 }
+
+/** What a rule that ends the chain begins with: words are made of few rules only. */
+const BARE = /^-A \S+ (?:-j|-g|-m comment) /;
 
 /** `-A INPUT -j DROP`, with a comment or without. */
 function endsChain(text: string): boolean {
+  if (!BARE.test(text)) return false;
   const found = words(text).slice(2);
   if (found[0] === '-m' && found[1] === 'comment') found.splice(0, 4);
   return found[0] === '-g' || (found[0] === '-j' && /^(?:ACCEPT|DROP|REJECT|RETURN)$/.test(found[1] ?? ''));
@@ -137,9 +141,8 @@ function rulesFrom(chains: ReadonlyMap<string, UserChain>, start: UserChain): st
     for (const item of chains.get(name)?.items ?? []) {
       if (item.kind !== 'rule') continue;
       texts.push(item.text);
-      const found = words(item.text);
-      const target = found[found.findIndex((word) => word === '-j' || word === '-g') + 1] ?? '';
-      if (chains.has(target)) seen.add(target);
+      const target = targetOf(item.text)?.name;
+      if (target !== undefined && chains.has(target)) seen.add(target);
     }
   }
   return texts;
