@@ -81,6 +81,26 @@ describe('check and import', () => {
     });
   });
 
+  it("a native table under iptables' own name: native chains are right, iptables' own are refused", async () => {
+    const native =
+      'table ip nat {\n\tchain prerouting {\n\t\ttype nat hook prerouting priority dstnat;\n\t\ttcp dport 8022 dnat to 192.168.122.10:22\n\t}\n}\n';
+    await writeRules(hypervisor, { ...NEW_RULES, '20-nat.nft': native });
+    expect(await mendwall(hypervisor, 'check')).toMatchObject({ exitCode: 0, stdout: '' });
+    expect((await mendwall(hypervisor, 'apply', '--yes')).exitCode).toBe(0);
+    expect(await hypervisor.sh('nft list chain ip nat prerouting')).toContain('dnat to 192.168.122.10:22');
+    expect((await mendwall(hypervisor, 'rollback')).exitCode).toBe(0);
+    await expectRolledBack(0);
+    const own = native.replace(
+      '}\n}',
+      '}\n\tchain PREROUTING {\n\t\ttype nat hook prerouting priority dstnat;\n\t}\n}',
+    );
+    await writeRules(hypervisor, { '20-nat.nft': own });
+    expect(await mendwall(hypervisor, 'check')).toMatchObject({
+      exitCode: 2,
+      stdout: expect.stringMatching(/20-nat\.nft:1:1: iptables-name: .*chain PREROUTING would be iptables'/) as string,
+    });
+  });
+
   it('a dump of the live rules is imported without libvirt, and is what stands', async () => {
     await writeRules(hypervisor, {});
     await hypervisor.sh('iptables-save > /root/old.v4; ip6tables-save > /root/old.v6');
