@@ -46,16 +46,23 @@ const FINAL = /^(?:ACCEPT|DROP|REJECT|RETURN|MASQUERADE|SNAT|DNAT|REDIRECT|NOTRA
 /** Matches that answer differently the second time. */
 const COUNTING = /-m (?:limit|hashlimit|recent|statistic|quota|connlimit|time|nth|random|set)\b/;
 
+/** What stands above in a chain: the rule that ends it, and final rules by their text. */
+interface Above {
+  end: PlacedRule | undefined;
+  readonly earlier: Map<string, PlacedRule>;
+}
+
 function deadRules({ placed, point }: LintInput): Finding[] {
   const found: Finding[] = [];
-  const ends = new Map<string, PlacedRule>();
-  const earlier = new Map<string, PlacedRule>();
+  const chains = new Map<string, Above>();
   const told = new Set<PlacedRule>();
   for (const rule of placed) {
     if (rule.kind === 'native') continue;
     const chain = `${rule.kind} ${rule.table} ${rule.chain}`;
-    const end = ends.get(chain);
-    const twin = earlier.get(`${chain} ${rule.text}`);
+    const above = chains.get(chain) ?? { end: undefined, earlier: new Map<string, PlacedRule>() };
+    chains.set(chain, above);
+    const { end } = above;
+    const twin = above.earlier.get(rule.text);
     const by = end ?? twin;
     if (by !== undefined && !(end !== undefined && told.has(end))) {
       if (end !== undefined) told.add(end);
@@ -66,8 +73,8 @@ function deadRules({ placed, point }: LintInput): Finding[] {
           : `${end.text} in ${where} ends the chain; nothing below it is reached`;
       found.push(finding('never-matches', point(rule, undefined), `this rule never matches: ${why}`));
     }
-    if (endsChain(rule.text)) ends.set(chain, ends.get(chain) ?? rule);
-    if (isFinal(rule.text)) earlier.set(`${chain} ${rule.text}`, twin ?? rule);
+    if (endsChain(rule.text)) above.end = end ?? rule;
+    if (twin === undefined && isFinal(rule.text)) above.earlier.set(rule.text, rule);
   }
   return found;
 }
