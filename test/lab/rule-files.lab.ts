@@ -295,10 +295,10 @@ describe('with a daemon', () => {
   });
 
   it('started after the end, it does not take the rules on trial for the wanted ones', async () => {
-    expect((await mendwall(hypervisor, ...SHORT)).exitCode).toBe(0);
+    expect((await mendwall(hypervisor, 'apply', '--yes', '--confirm-within', '6s')).exitCode).toBe(0);
     await stopClocks();
     await guard.kill();
-    await new Promise((resolve) => setTimeout(resolve, TRIAL_MS));
+    await new Promise((resolve) => setTimeout(resolve, 6_000));
     expect(await hasWeb()).toBe(true);
     guard = await startGuard(hypervisor);
     await expectRolledBack(0);
