@@ -20,6 +20,7 @@ export interface ApplyOptions {
 }
 
 const DEFAULT_TRIAL_MS = 60_000;
+const OWN_DEATH_MS = 10_000;
 const LONGEST_TRIAL_MS = 24 * 60 * 60_000;
 
 export const register: Register = (command, run) => {
@@ -77,7 +78,8 @@ export async function applyFiles(session: Session, files: Files, options: ApplyO
   if (session.options.json !== true) await showChange(session, first);
   await mustSayYes(session, first, options);
   const { config } = await openConfig(session);
-  if (trialMs > 0 && !(await startTrialClock(session, config, trialMs)))
+  // With --keep, too: if this process dies half-way, the rules before come back.
+  if (!(await startTrialClock(session, config, trialMs === 0 ? OWN_DEATH_MS : trialMs)))
     session.say('the clock of the trial could not be started: only a running daemon will roll back');
   const done = await callVerb<ApplyResult>(session, 'apply', { ...args, yes: true });
   if (options.yes === true || done.trial === undefined || !session.terminal.isTerminal.in)

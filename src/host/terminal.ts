@@ -74,6 +74,7 @@ async function readInput(): Promise<string> {
 }
 
 function askOnTerminal(question: string, withinMs: number | undefined): Promise<boolean> {
+  if (process.stdin.readableEnded) return Promise.resolve(false);
   process.stderr.write(`${question} [y/N] `);
   return new Promise((resolve) => {
     const done = (yes: boolean): void => {
@@ -85,7 +86,8 @@ function askOnTerminal(question: string, withinMs: number | undefined): Promise<
     const read = (answer: Buffer): void => done(/^\s*y(?:es)?\s*$/i.test(answer.toString())); // `y`, `Yes`
     const none = (): void => done(false);
     const timer = withinMs === undefined ? undefined : setTimeout(none, withinMs);
-    process.stdin.on('data', read).on('end', none);
+    // A stream that was paused after the question before does not flow again by a listener alone.
+    process.stdin.on('data', read).on('end', none).resume();
   });
 }
 

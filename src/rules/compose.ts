@@ -46,12 +46,15 @@ interface Work {
   readonly heads: Map<string, Place>;
   readonly tables: Map<string, Map<string, ComposedChain>>;
   readonly problems: Finding[];
+  /** `filter ACCEPT`: targets that were looked at, as most rules share a few. */
+  readonly targets: Set<string>;
 }
 
 export function compose(fragments: readonly Fragment[]): Composed {
   const work: Work = {
     heads: new Map(),
     tables: new Map(),
+    targets: new Set(),
     problems: fragments.flatMap(({ problems }) => [...problems]),
   };
   const all = fragments.flatMap(({ statements }) => withSlotChains(statements));
@@ -112,7 +115,7 @@ function add(work: Work, statement: Extract<Statement, { kind: 'rule' | 'slot' }
   if (statement.kind === 'slot')
     found.entries.push({ kind: 'slot', owner: statement.owner, texts: statement.texts, place });
   else insert(found.entries, { kind: 'rule', text: statement.text, place }, statement.at);
-  if (statement.kind === 'rule') addTarget(chains, table, statement.text, place);
+  if (statement.kind === 'rule') addTarget(work, table, statement.text, place);
 }
 
 /** Built-in chains and neighbours' need no declaration. */
@@ -123,9 +126,12 @@ function implied(table: string, name: string, place: Place): ComposedChain | und
 }
 
 /** A jump to a neighbour's chain: it is there when the neighbour is. */
-function addTarget(chains: Map<string, ComposedChain> | undefined, table: string, text: string, place: Place): void {
+function addTarget({ tables, targets }: Work, table: string, text: string, place: Place): void {
   const target = targetOf(text)?.name;
-  if (target === undefined || chains?.has(target) !== false || !isForeign(table, target)) return;
+  if (target === undefined || targets.has(`${table} ${target}`)) return;
+  targets.add(`${table} ${target}`);
+  const chains = tables.get(table);
+  if (chains?.has(target) !== false || !isForeign(table, target)) return;
   chains.set(target, { name: target, policy: undefined, place, foreign: true, entries: [] });
 }
 

@@ -1,7 +1,7 @@
 // What is odd about rules that are right: dead rules, a family left open, a policy that locks out. Pure.
 // Goals: few words, no false alarm that cannot be answered by a better rule. Does not: evaluate packets (explain/ does).
 
-import { words } from '../ruleset/iptables/lex.ts';
+import { targetOf, words } from '../ruleset/iptables/lex.ts';
 import type { UserChain, UserPart } from '../ruleset/user-part.ts';
 import { finding, type Finding, type Place, type PlacedRule } from './types.ts';
 
@@ -46,16 +46,23 @@ const FINAL = /^(?:ACCEPT|DROP|REJECT|RETURN|MASQUERADE|SNAT|DNAT|REDIRECT|NOTRA
 /** Matches that answer differently the second time. */
 const COUNTING = /-m (?:limit|hashlimit|recent|statistic|quota|connlimit|time|nth|random|set)\b/;
 
+/** What stands above in a chain: the rule that ends it, and final rules by their text. */
+interface Above {
+  end: PlacedRule | undefined;
+  readonly earlier: Map<string, PlacedRule>;
+}
+
 function deadRules({ placed, point }: LintInput): Finding[] {
   const found: Finding[] = [];
-  const ends = new Map<string, PlacedRule>();
-  const earlier = new Map<string, PlacedRule>();
+  const chains = new Map<string, Above>();
   const told = new Set<PlacedRule>();
   for (const rule of placed) {
     if (rule.kind === 'native') continue;
     const chain = `${rule.kind} ${rule.table} ${rule.chain}`;
-    const end = ends.get(chain);
-    const twin = earlier.get(`${chain} ${rule.text}`);
+    const above = chains.get(chain) ?? { end: undefined, earlier: new Map<string, PlacedRule>() };
+    chains.set(chain, above);
+    const { end } = above;
+    const twin = above.earlier.get(rule.text);
     const by = end ?? twin;
     if (by !== undefined && !(end !== undefined && told.has(end))) {
       if (end !== undefined) told.add(end);
@@ -66,19 +73,23 @@ function deadRules({ placed, point }: LintInput): Finding[] {
           : `${end.text} in ${where} ends the chain; nothing below it is reached`;
       found.push(finding('never-matches', point(rule, undefined), `this rule never matches: ${why}`));
     }
-    if (endsChain(rule.text)) ends.set(chain, ends.get(chain) ?? rule);
-    if (isFinal(rule.text)) earlier.set(`${chain} ${rule.text}`, twin ?? rule);
+    if (endsChain(rule.text)) above.end = end ?? rule;
+    if (twin === undefined && isFinal(rule.text)) above.earlier.set(rule.text, rule);
   }
   return found;
 }
 
 function isFinal(text: string): boolean {
-  const found = words(text);
-  return FINAL.test(found[found.indexOf('-j') + 1] ?? '') && !COUNTING.test(text);
+  const target = targetOf(text);
+  return target?.goto === false && FINAL.test(target.name) && !COUNTING.test(text);
 }
+
+/** What a rule that ends the chain begins with: words are made of few rules only. */
+const BARE = /^-A \S+ (?:-j|-g|-m comment) /;
 
 /** `-A INPUT -j DROP`, with a comment or without. */
 function endsChain(text: string): boolean {
+  if (!BARE.test(text)) return false;
   const found = words(text).slice(2);
   if (found[0] === '-m' && found[1] === 'comment') found.splice(0, 4);
   return found[0] === '-g' || (found[0] === '-j' && /^(?:ACCEPT|DROP|REJECT|RETURN)$/.test(found[1] ?? ''));
@@ -137,9 +148,8 @@ function rulesFrom(chains: ReadonlyMap<string, UserChain>, start: UserChain): st
     for (const item of chains.get(name)?.items ?? []) {
       if (item.kind !== 'rule') continue;
       texts.push(item.text);
-      const found = words(item.text);
-      const target = found[found.findIndex((word) => word === '-j' || word === '-g') + 1] ?? '';
-      if (chains.has(target)) seen.add(target);
+      const target = targetOf(item.text)?.name;
+      if (target !== undefined && chains.has(target)) seen.add(target);
     }
   }
   return texts;

@@ -6,6 +6,7 @@ import type { Config } from '../config.ts';
 import type { Host } from '../host/host.ts';
 import { keepsSlot, ownerOfChain } from '../owners/index.ts';
 import type { Family } from '../ruleset/types.ts';
+import type { UserPart } from '../ruleset/user-part.ts';
 import { type TranslatedLine, translate, withoutNeighbours } from '../rules/import.ts';
 import { kindOfFile } from '../rules/names.ts';
 import { type Finding, printFinding, type RuleKind, type RuleSource } from '../rules/types.ts';
@@ -68,7 +69,10 @@ export async function importFile(host: Host, config: Config, args: ImportArgs): 
         )
         .join('\n'),
     );
-  const kept = kind === 'native' ? text : withoutNeighbours(text, loaded.leftOut, foreignChains(text), keepsSlot);
+  const kept =
+    kind === 'native'
+      ? text
+      : withoutNeighbours(text, loaded.leftOut, foreignChains(text, loaded.rules[kind]), keepsSlot);
   if (!args.dryRun) {
     await host.files.makeDir(config.rulesDir);
     await host.files.writeAtomic(to, kept);
@@ -105,14 +109,16 @@ function withoutFlush(text: string): { readonly text: string; readonly changed: 
   return { text: lines.join('\n'), changed };
 }
 
-/** Neighbours' chains that the text declares, as `filter LIBVIRT_FWI`. */
-function foreignChains(text: string): Set<string> {
+/** Neighbours' chains that the text declares, as `filter LIBVIRT_FWI`: by their names, or by who jumps there (`nova-filter-top`). */
+function foreignChains(text: string, { tables }: UserPart): Set<string> {
   let table = '';
   return new Set(
     text.split('\n').flatMap((line) => {
       table = /^\*(\S+)/.exec(line)?.[1] ?? table; // *filter
       const chain = /^(?::|-N |--new-chain )(\S+)/.exec(line)?.[1]; // :LIBVIRT_FWI - [0:0]
-      return chain !== undefined && ownerOfChain(chain) !== undefined ? [`${table} ${chain}`] : [];
+      if (chain === undefined) return [];
+      const isForeign = ownerOfChain(chain) !== undefined || tables.get(table)?.chains.has(chain) !== true;
+      return isForeign ? [`${table} ${chain}`] : [];
     }),
   );
 }

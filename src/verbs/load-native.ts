@@ -5,6 +5,7 @@
 import { loadNftInNamespace, type NftComplaint, type NftLoaded } from '../apply/nft-namespace.ts';
 import { classifyNative, userNativeOf } from '../classify/classify-native.ts';
 import type { Host } from '../host/host.ts';
+import { hasNativeBase, isIptablesName, splitTable } from '../ruleset/nft/iptables-part.ts';
 import { IPTABLES_KEYS } from '../ruleset/nft/iptables-tables.ts';
 import { EMPTY_NATIVE, type NativePart, rulesOf } from '../ruleset/nft/native-part.ts';
 import { parseNft } from '../ruleset/nft/parse.ts';
@@ -98,20 +99,27 @@ function problemOf({ file, line, column, message }: NftComplaint, text: JoinedTe
   return finding('bad-nft', { ...text.place(line), ...(text.isTemplate(line) ? {} : { column }) }, message);
 }
 
+/**
+ * Under a name of iptables' only what is native is guarded (ruleset/nft/iptables-part.ts): `table ip nat { chain prerouting ... }`.
+ * Undefined: all of the table is.
+ */
+function whyIptables(table: NftTable): string | undefined {
+  const key = tableKey(table);
+  if (!IPTABLES_KEYS.has(key)) return undefined;
+  if (!isIptablesName(key) || !hasNativeBase(table)) return '';
+  const [chain] = splitTable(table).iptables;
+  return chain === undefined ? undefined : `, and chain ${chain} would be iptables'`;
+}
+
 function listed(listing: string, sources: readonly RuleSource[]): Omit<NativeHalf, 'warnings' | 'judged'> {
   const { tables } = parseNft(listing, 'nft list ruleset');
   const problems: Finding[] = [];
   const usable = tables.filter((table) => {
-    const key = tableKey(table);
-    if (IPTABLES_KEYS.has(key))
-      problems.push(
-        finding(
-          'iptables-name',
-          placeOfTable(sources, key),
-          `table ${key} is iptables' own name; write its rules in a .v4 or .v6 file, or rename it`,
-        ),
-      );
-    return !IPTABLES_KEYS.has(key);
+    const why = whyIptables(table);
+    if (why === undefined) return true;
+    const said = `table ${tableKey(table)} is iptables' own name${why}; write its rules in a .v4 or .v6 file, or rename it`;
+    problems.push(finding('iptables-name', placeOfTable(sources, tableKey(table)), said));
+    return false;
   });
   const classified = classifyNative(usable);
   for (const { key, owner, unloadable } of classified.values()) {

@@ -1,7 +1,7 @@
 // `npm run bench`: what mendwall costs, each figure beside the floor measured in the same run. Needs root.
 //   --quick     a few samples, no 10,000 and 100,000 rules: shows that the bench works, not how fast anything is
 //   --json      the table as one JSON document on standard output
-//   --only X,Y  of: displacement, wipes, native, hook, cli, idle, throughput
+//   --only X,Y  of: displacement, wipes, native, hook, cli, idle, effect, rules, throughput
 //   --samples N displacements of each size (default 60; 40 at 10,000 rules)
 //   --rules N   only this size of ruleset in displacement, wipes and native
 // About 20 minutes; --quick about one.
@@ -16,6 +16,7 @@ import { measureDisplacement } from './displacement.ts';
 import { measureIdle } from './idle.ts';
 import { measureNativeStages, measureNativeWipes } from './native.ts';
 import { createReporter, printTable, type Reporter, toJson } from './report.ts';
+import { measureRuleFiles } from './rule-files.ts';
 import { measureEffect } from './effect.ts';
 import { measureHook, measureStarts } from './starts.ts';
 import { measureThroughput } from './throughput.ts';
@@ -72,6 +73,7 @@ const SECTIONS: Readonly<Record<string, (report: Reporter) => Promise<void> | vo
   cli: (report) => measureStarts(report, QUICK ? 3 : 30),
   idle: (report) => measureIdle(report, QUICK ? 3 : 120),
   effect: (report) => measureEffect(report, QUICK ? [1000] : [1000, 10_000], QUICK ? 1 : 5),
+  rules: (report) => measureRuleFiles(report, QUICK ? 2 : 10),
   throughput: (report) => measureThroughput(report, QUICK ? [1000, 10_000] : [1000, 10_000, 100_000], QUICK ? 3 : 7),
 };
 

@@ -57,6 +57,8 @@ describe('--json', () => {
     ['hooks status', 'hooks-status', 1],
     ['config show', 'config', 0],
     ['check', 'check', 2],
+    ['confirm', 'confirm', 0],
+    ['rollback', 'rollback', 0],
     ['debug classify -', 'debug-classify', 0],
     ['debug merge --snapshot /base', 'debug-merge', 0],
   ])('of %s is a %s of the schema', async (line, kind, exitCode) => {
