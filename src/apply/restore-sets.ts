@@ -47,9 +47,14 @@ export async function restoreSets({ exec }: Pick<Host, 'exec'>, text: string): P
     const whole = bad.text.startsWith('create ');
     lines = lines.filter((each) => each !== bad && !(whole && each.set === bad.set));
   }
-  const lost = new Set(refused.filter((each) => each.text.startsWith('create ')).map((each) => each.text.split(' ')[1]));
+  const lost = new Set(
+    refused.filter((each) => each.text.startsWith('create ')).map((each) => each.text.split(' ')[1]),
+  );
   const made = text.matchAll(/^create (\S+) /gm); // create banned hash:ip family inet
-  return { made: [...made].map(([, name = '']) => name).filter((name) => !stands.has(name) && !lost.has(name)), refused };
+  return {
+    made: [...made].map(([, name = '']) => name).filter((name) => !stands.has(name) && !lost.has(name)),
+    refused,
+  };
 }
 
 /** `ipset v7.17: Error in line 2: Syntax error: cannot parse 999.0.0.1: resolving to IPv4 address failed` */
