@@ -43,6 +43,7 @@ export interface Config {
   readonly onDelete: 'pending' | 'restore';
   readonly onLoad: 'adopt' | 'restore';
   readonly pinDrops: boolean;
+  readonly pinOwner: boolean;
   readonly source: 'snapshot' | 'files';
   readonly repair: boolean;
   readonly openGuests: boolean;
@@ -368,6 +369,7 @@ function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners'
     onDelete: get<Config['onDelete']>('user.on_delete'),
     onLoad: get<Config['onLoad']>('user.on_load'),
     pinDrops: get<boolean>('user.pin_drops'),
+    pinOwner: get<boolean>('user.pin_owner'),
     source: get<Config['source']>('user.source'),
     repair: get<boolean>('libvirt.repair'),
     openGuests: get<boolean>('libvirt.open_guests'),
