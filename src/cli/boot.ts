@@ -22,7 +22,7 @@ export const register: Register = (command, run) => {
     ],
     exits: [
       ['0', 'all rules stand (`unchanged` when they stood already)'],
-      ['1', 'something was left out, or older rules were loaded: each with its file, line and word'],
+      ['1', 'something was left out, or older rules loaded; stderr says what and where'],
       ['2', 'there is no snapshot'],
       ['4', 'another mendwall, or the xtables lock, did not let go in time'],
       ['5', 'no snapshot is whole; rules are on trial; two engines'],
