@@ -79,7 +79,7 @@ export async function status(asked: World, daemon: DaemonStatus | undefined): Pr
   const rules = context.engines.read().then(async (engines) => ({ engines, live: await readLive(context) }));
   const [{ engines, live }, native, paused, trial, entries, snapshot] = await Promise.all([
     rules,
-    readLiveNative(context.host),
+    readLiveNative(context),
     readPause(context),
     readTrial(context),
     lastEntries(world, 50),
