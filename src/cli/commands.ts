@@ -51,6 +51,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./restore.ts')).register,
   },
   {
+    name: 'boot',
+    usage: '',
+    summary: 'load the last good rules, as at boot',
+    load: async () => (await import('./boot.ts')).register,
+  },
+  {
     name: 'mend',
     usage: '[--dry-run]',
     summary: 'one pass now: put right what drifted',

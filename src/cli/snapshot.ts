@@ -144,6 +144,8 @@ async function show(
   if (nft !== undefined) session.print(`# native: nft -f\n${nft.trimEnd()}`);
   if (ebtables !== undefined) session.print(`# bridge: ebtables-restore\n${ebtables.trimEnd()}`);
   if (arptables !== undefined) session.print(`# ARP: arptables-restore\n${arptables.trimEnd()}`);
+  if (options.neighbours !== true && result.sets !== '')
+    session.print(`# ipsets: ipset restore\n${result.sets.trimEnd()}`);
   return EXIT.ok;
 }
 

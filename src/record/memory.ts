@@ -11,6 +11,7 @@ import { parseSaved, printSaved, type SavedFamily, withoutSaved } from '../rules
 import { emptyPart, type NeighbourPart, type UserPart } from '../ruleset/user-part.ts';
 import type { UserTexts } from './snapshot-id.ts';
 import { openKeeper } from './keep.ts';
+import { keepSets } from './kept-sets.ts';
 import { bootId, openStateFiles, type StateFiles } from './state.ts';
 import { type DamagedSnapshot, openStore, type SnapshotContent, type Store, type TakingReason } from './store.ts';
 
@@ -160,7 +161,9 @@ export function openMemory(host: Host, stateDir: string): MemoryFiles {
     complete: boolean,
     reason: Omit<TakingReason, 'parent'>,
   ): Promise<string> {
-    const taking = await store.save(contentOf(memory, user, complete), { ...reason, parent: memory.snapshotId });
+    const before = memory.snapshotId;
+    const taking = await store.save(contentOf(memory, user, complete), { ...reason, parent: before });
+    await keepSets(host, `${stateDir}/snapshots`, user, { id: taking.id, before });
     memory.snapshotId = taking.id;
     memory.snapshot = user;
     memory.wish = user;
@@ -173,6 +176,7 @@ export function openMemory(host: Host, stateDir: string): MemoryFiles {
   async function saveSnapshot(memory: Memory, message: string): Promise<void> {
     const content = contentOf(memory, memory.snapshot, memory.known.ip !== undefined);
     memory.snapshotId = (await store.save(content, { trigger: 'kept', message, parent: memory.snapshotId })).id;
+    await keepSets(host, `${stateDir}/snapshots`, memory.snapshot, { id: memory.snapshotId, before: undefined });
   }
 
   const keep = openKeeper(host, stateDir, { saveSnapshot, saveWish, saveKnown });

@@ -177,7 +177,8 @@ function isWhole({ kind, drift }: Outcome, parts: UserRules): boolean {
 
 const BROKEN: ReadonlySet<string> = new Set(['waiting', 'lost', 'policy', 'unreadable']);
 
-function isBroken({ kind, family, table, chain }: Drift, parts: UserRules): boolean {
+/** A rule, or policy, that is wanted and does not stand. */
+export function isBroken({ kind, family, table, chain }: Drift, parts: UserRules): boolean {
   if (!BROKEN.has(kind)) return false;
   const home = family === 'ip' || family === 'ip6' ? parts[family].tables.get(table)?.chains.get(chain) : undefined;
   return !(kind === 'waiting' && home?.policy === 'foreign');

@@ -2,6 +2,7 @@
 
 import { accept } from './accept.ts';
 import { apply } from './apply.ts';
+import { boot } from './boot.ts';
 import { init } from './init.ts';
 import { mend } from './mend.ts';
 import { pause, resume } from './pause.ts';
@@ -31,6 +32,7 @@ const VERBS = {
   init: entry({ from: 'strings', place: 'string', force: 'boolean', dryRun: 'boolean' }, init),
   snapshot: entry({ message: 'string', dryRun: 'boolean', yes: 'boolean' }, snapshot),
   prune: entry({ dryRun: 'boolean', keepLast: 'number?', keepDays: 'number?' }, pruneSnapshots),
+  boot: entry({ dryRun: 'boolean' }, boot),
   restore: entry({ ref: 'string', dryRun: 'boolean', yes: 'boolean' }, restore),
   accept: entry({ pass: 'string?', dryRun: 'boolean' }, accept),
   mend: entry({ mode: 'string?', dryRun: 'boolean', trigger: 'string', by: 'strings' }, mend),

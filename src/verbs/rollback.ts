@@ -5,6 +5,7 @@
 import { runPass } from '../pass.ts';
 import type { Outcome, PassContext } from '../pass/types.ts';
 import { handRequest } from './hand.ts';
+import { withOpenPolicies } from './open-policies.ts';
 import { endTrial, leftMs, readTrial, rulesBefore, type Trial } from './trial-state.ts';
 import { type Refusal, refused, type World } from './types.ts';
 
@@ -99,11 +100,12 @@ export async function rollBack(context: PassContext, trial: Trial, why: string):
   const notes: string[] = [];
   const { snapshot, wish } = rulesBefore(trial, notes);
   for (const note of notes) host.log.write('warning', note);
+  const tried = memory.wish;
   memory.waiting = [];
   delete memory.waitingNative;
   const message = `before ${trial.what}: ${why}`;
   await files.takeSnapshot(memory, snapshot, memory.known.ip !== undefined, { trigger: 'rollback', message });
-  memory.wish = wish;
+  memory.wish = withOpenPolicies(wish, tried);
   memory.replaced = trial.before.replaced;
   await files.saveWish(memory);
   const outcome = await runPass(context, { ...handRequest('merge', { trigger: 'rollback' }), authority: 'snapshot' });

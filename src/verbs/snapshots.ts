@@ -1,6 +1,7 @@
 // `snapshot list`, `show` and `prune`: the history. Reading needs neither the daemon nor the lock.
 
 import type { Taking } from '../record/history.ts';
+import { readSets } from '../record/kept-sets.ts';
 import { keptTakings } from '../record/prune.ts';
 import type { UserTexts } from '../record/snapshot-id.ts';
 import type { LoadOutcome, Store } from '../record/store.ts';
@@ -62,12 +63,16 @@ export interface SnapshotShowResult {
   readonly user: UserTexts;
   readonly neighbours: { readonly ip: string; readonly ip6: string };
   readonly neighboursState: string;
+  /** The ipsets that its rules name, in ipset-save form; '' when they name none. */
+  readonly sets: string;
 }
 
-export async function showSnapshot({ context }: World, ref: string): Promise<SnapshotShowResult | Refusal> {
+export async function showSnapshot({ context, config }: World, ref: string): Promise<SnapshotShowResult | Refusal> {
   const loaded = await loadSnapshot(context.files.store, ref);
   if (loaded.kind === 'refused') return loaded;
-  return { kind: 'snapshot-show', id: loaded.id, taking: loaded.taking, ...loaded.content };
+  const sets = await readSets(context.host, `${config.stateDir}/snapshots`, loaded.id);
+  const lines = [...sets.values()].flat().map((line) => `${line}\n`);
+  return { kind: 'snapshot-show', id: loaded.id, taking: loaded.taking, ...loaded.content, sets: lines.join('') };
 }
 
 export interface PruneResult {

@@ -48,6 +48,7 @@ describe('--json', () => {
     ['snapshot prune', 'snapshot-prune', 0],
     ['restore latest --yes', 'restore', 0],
     ['restore latest -n', 'restore', 0],
+    ['boot', 'boot', 0],
     ['mend --mode merge', 'mend', 1],
     ['mend --mode observe', 'mend', 1],
     ['pause', 'pause', 0],

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { REPOSITORY } from './namespaces.ts';
 import { upPrivateSystemd, type PrivateSystemd } from './private-systemd.ts';
 
-const UNITS = ['mendwall.service', 'mendwall-mend.path', 'mendwall-mend.service'];
+const UNITS = ['mendwall-boot.service', 'mendwall.service', 'mendwall-mend.path', 'mendwall-mend.service'];
 const PROGRAM = `#!/bin/sh\nexec ${process.execPath} /usr/lib/mendwall/mendwall.cjs "$@"\n`;
 const RULES = [
   '*filter',
@@ -87,5 +87,20 @@ describe('the daemon in its unit, under a real systemd', () => {
     expect(await until(async () => (await rules()).length === before.length), await systemd.journal()).toBe(true);
     expect(await rules()).toEqual(before);
     expect((await systemd.sh('ls /run/mendwall/spool')).trim()).toBe('');
+  });
+
+  it('the boot unit loads rules and their sets into an empty host; without a set it fails, and the rest stands', async () => {
+    await systemd.sh('systemctl stop mendwall-mend.path; ipset create bad hash:ip; ipset add bad 192.0.2.1');
+    await systemd.sh('iptables -A INPUT -m set --match-set bad src -j DROP; mendwall snapshot --yes');
+    const before = await rules();
+    await systemd.sh('nft flush ruleset; ipset destroy; systemctl start mendwall-boot.service');
+    expect(await rules(), await systemd.journal('mendwall-boot.service')).toEqual(before);
+    expect(await systemd.sh('ipset save')).toContain('add bad 192.0.2.1');
+    await systemd.sh('systemctl stop mendwall-boot.service; rm /var/lib/mendwall/snapshots/*/user.ipset');
+    expect(await rules()).toEqual(before);
+    await systemd.sh('nft flush ruleset; ipset destroy; systemctl start mendwall-boot.service || :');
+    expect(await systemd.show('mendwall-boot.service', 'ActiveState')).toBe('failed');
+    expect(await systemd.journal('mendwall-boot.service')).toMatch(/user\.v4:\d+:\d+: "bad": .*Set bad doesn't exist/);
+    expect(await rules()).toEqual(before.filter((line) => !line.includes('bad')));
   });
 });

@@ -179,6 +179,18 @@ describe('confirm and rollback', () => {
     );
   });
 
+  it('rollback of the first table there ever was leaves no DROP behind', async () => {
+    world = await openWorld();
+    await world.run('nft flush ruleset');
+    await init(world, { from: [], place: 'as-found', force: false, dryRun: false });
+    await apply(NEW, { preflight: false });
+    expect(await world.run('iptables-save')).toMatch(/^:FORWARD DROP/m);
+    await rollback(world, { dryRun: false, due: false });
+    const after = await world.run('iptables-save');
+    expect(after).not.toMatch(/^:\S+ DROP|^-A|^:web/m);
+    expect(unlessRefused(await mend(world, MEND)).outcomes[0]?.drift).toEqual([]);
+  });
+
   it('by a new process, after the one that applied was killed, is the same', async () => {
     await apply();
     const other = await world.again();
