@@ -10,6 +10,7 @@ import type { Files } from './host/host.ts';
 import { overlay, parseVars, type RuleVars, type VarValue } from './config/vars.ts';
 import { didYouMean } from './nearest.ts';
 import type { Neighbour } from './owners/types.ts';
+import type { Repairs } from './merge/owner-actions.ts';
 import type { Mode } from './pass/types.ts';
 
 export const DEFAULT_CONFIG_PATH = '/etc/mendwall/mendwall.toml';
@@ -46,6 +47,8 @@ export interface Config {
   readonly source: 'snapshot' | 'files';
   readonly repair: boolean;
   readonly openGuests: boolean;
+  /** `[repair]`: what is done about a neighbour that has lost rules, by owner; others are only told of. */
+  readonly repairs: Repairs;
   readonly fixConntrack: boolean;
   readonly contention: { readonly budget: number; readonly windowMs: number };
   readonly keep: { readonly last: number; readonly days: number };
@@ -371,6 +374,7 @@ function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners'
     source: get<Config['source']>('user.source'),
     repair: get<boolean>('libvirt.repair'),
     openGuests: get<boolean>('libvirt.open_guests'),
+    repairs: repairsOf(settings),
     fixConntrack: get<boolean>('libvirt.fix_conntrack'),
     contention: { budget: get<number>('contention.budget'), windowMs: get<number>('contention.window_s') * 1000 },
     keep: { last: get<number>('snapshots.keep_last'), days: get<number>('snapshots.keep_days') },
@@ -381,6 +385,11 @@ function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners'
     procfs: get<string>('paths.procfs'),
     spool: get<string>('paths.spool'),
   };
+}
+
+function repairsOf(settings: ReadonlyMap<string, Setting>): Repairs {
+  const set = [...settings.values()].filter(({ key, value }) => key.startsWith('repair.') && value !== 'off');
+  return Object.fromEntries(set.map(({ key, value }) => [key.slice('repair.'.length), value as Repairs[string]]));
 }
 
 /** `mendwall.toml:3:1: config-bad-value: key "mode": expected "observe" or "merge", found "merg" (did you mean "merge"?)` */
