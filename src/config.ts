@@ -4,11 +4,13 @@
 // What it does not do: create or change a file.
 
 import { netnsEntryFor, type NetnsEntry, parseNetns } from './config/netns.ts';
+import { parseOrder } from './config/order.ts';
 import { parseOwner } from './config/owners.ts';
 import { accepts, expected, type Option, OPTIONS, type Value } from './config/options.ts';
 import type { Files } from './host/host.ts';
 import { overlay, parseVars, type RuleVars, type VarValue } from './config/vars.ts';
 import { didYouMean } from './nearest.ts';
+import type { OrderWish } from './owners/index.ts';
 import type { Neighbour } from './owners/types.ts';
 import type { Repairs } from './merge/owner-actions.ts';
 import type { Mode } from './pass/types.ts';
@@ -60,6 +62,8 @@ export interface Config {
   readonly spool: string;
   /** Programs that `[[owners]]` describes, in the order of the files. */
   readonly owners: readonly Neighbour[];
+  /** Above whom the user's rules are to stand: `[[order]]`. */
+  readonly order: readonly OrderWish[];
   /** What templates of rule files may use: `[vars]`. */
   readonly vars: RuleVars;
   /** Namespaces that `[[netns]]` names, in the order of the files. */
@@ -88,6 +92,7 @@ export async function readConfig(files: ConfigFiles, request: ConfigRequest): Pr
   const owners: Neighbour[] = [];
   let vars: RuleVars = { values: {}, files: [] };
   const netns: NetnsEntry[] = [];
+  const order: OrderWish[] = [];
   const settings = new Map<string, Setting>(
     OPTIONS.map((option) => [option.key, { key: option.key, value: option.initial, from: 'default' }]),
   );
@@ -101,6 +106,7 @@ export async function readConfig(files: ConfigFiles, request: ConfigRequest): Pr
     owners.push(...found.owners);
     vars = overlay(vars, found.vars);
     netns.push(...found.netns);
+    order.push(...found.order);
     for (const setting of found.settings) settings.set(setting.key, setting);
     if (!found.exists && request.explicit && path === request.path) {
       problems.push({
@@ -116,7 +122,7 @@ export async function readConfig(files: ConfigFiles, request: ConfigRequest): Pr
   if (settings.get('paths.spool')?.from === 'default') followRun(settings);
   if (settings.get('paths.rules')?.from === 'default') followConfig(settings, request.path);
   if (problems.length > 0) return { kind: 'problems', problems };
-  const config = { ...configOf(settings), owners, netns, vars };
+  const config = { ...configOf(settings), owners, netns, order, vars };
   if (request.netns === undefined) return { kind: 'config', config, settings: [...settings.values()] };
   const inside = configInNetns(config, request.netns);
   for (const [key, value] of changedInNetns(inside)) settings.set(key, { key, value, from: '--netns' });
@@ -176,10 +182,11 @@ interface FileSettings {
   readonly owners: readonly Neighbour[];
   readonly vars: RuleVars;
   readonly netns: readonly NetnsEntry[];
+  readonly order: readonly OrderWish[];
 }
 
 const NO_VARS: RuleVars = { values: {}, files: [] };
-const NOTHING = { settings: [], problems: [], owners: [], netns: [], vars: NO_VARS };
+const NOTHING = { settings: [], problems: [], owners: [], netns: [], order: [], vars: NO_VARS };
 
 async function readOne(files: ConfigFiles, path: string, taken: readonly string[]): Promise<FileSettings> {
   const text = await files.read(path);
@@ -228,13 +235,15 @@ async function parseToml(file: string, text: string, taken: readonly string[]): 
 function checkTable(
   file: string,
   text: string,
-  { owners: described, netns: named, vars: variables, ...table }: Readonly<Record<string, unknown>>,
+  { owners: described, netns: named, order: orders, vars: variables, ...table }: Readonly<Record<string, unknown>>,
   taken: readonly string[],
 ): Omit<FileSettings, 'exists'> {
   const { owners, ...told } = checkOwners(file, text, described, taken);
   const netns = checkNetns(file, text, named);
-  const settings = [...told.settings, ...netns.settings];
-  const problems = [...told.problems, ...netns.problems];
+  const names = [...taken, ...owners.map(({ id }) => id)];
+  const order = checkOrder(file, text, orders, names);
+  const settings = [...told.settings, ...netns.settings, ...order.settings];
+  const problems = [...told.problems, ...netns.problems, ...order.problems];
   const vars = parseVars(variables, file);
   for (const { name, message } of vars.problems) {
     const place = placeOf(text, `vars.${name}`);
@@ -252,7 +261,7 @@ function checkTable(
       problems.push({ code: 'config-bad-value', file, ...place, message: badValue(option, value) });
     else settings.push({ key, value, from: `${file}:${place.line}` });
   }
-  return { settings, problems, owners, netns: netns.entries, vars };
+  return { settings, problems, owners, netns: netns.entries, order: order.entries, vars };
 }
 
 const shown = (value: VarValue): string => (typeof value === 'string' ? value : JSON.stringify(value));
@@ -309,10 +318,30 @@ function checkNetns(
   return checked;
 }
 
-/** Where a key of the n-th `[[owners]]` or `[[netns]]` stands; without a key, or without that key, the line of the entry itself. */
+/** The entries of `[[order]]`; each shows as one setting, `order.INPUT.fail2ban`. */
+function checkOrder(
+  file: string,
+  text: string,
+  wanted: unknown,
+  described: readonly string[],
+): Omit<Checked, 'owners'> & { readonly entries: readonly OrderWish[] } {
+  const checked = { entries: [] as OrderWish[], settings: [] as Setting[], problems: [] as ConfigProblem[] };
+  for (const [index, entry] of entriesOf(wanted).entries()) {
+    const { order, problems } = parseOrder(entry, described);
+    const place = (key: string | undefined) => placeOfEntry(text, 'order', index, key);
+    for (const { code, key, message } of problems) checked.problems.push({ code, file, ...place(key), message });
+    if (order === undefined) continue;
+    checked.entries.push(order);
+    const from = `${file}:${place(undefined).line}`;
+    checked.settings.push({ key: `order.${order.chain}.${order.above}`, value: 'above', from });
+  }
+  return checked;
+}
+
+/** Where a key of the n-th `[[owners]]`, `[[netns]]` or `[[order]]` stands; without a key, or without that key, the line of the entry itself. */
 function placeOfEntry(
   text: string,
-  list: 'owners' | 'netns',
+  list: 'owners' | 'netns' | 'order',
   entry: number,
   key: string | undefined,
 ): { line: number; column: number } {
@@ -363,7 +392,7 @@ export function placeOf(text: string, key: string): { readonly line: number; rea
   return { line: 1, column: 1 };
 }
 
-function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners' | 'netns' | 'vars'> {
+function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners' | 'netns' | 'order' | 'vars'> {
   // The table of options has checked each value; here it only gets its type back.
   const get = <T extends Value>(key: string): T => settings.get(key)?.value as T;
   return {

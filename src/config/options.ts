@@ -163,6 +163,15 @@ const NETNS_EXAMPLE = [
   '#   mode = "observe"',
 ];
 
+/** Above whom the user's rules are to stand; order.ts reads them. */
+const ORDER_EXAMPLE = [
+  '',
+  "# A chain whose rules of yours are to stand above a neighbour's, but for what ends the chain; as many as you need.",
+  '#   [[order]]',
+  '#   user_chain = "INPUT"',
+  '#   above = "fail2ban"',
+];
+
 /** The default file: every option commented out, so that it says what there is and sets nothing. */
 export function defaultConfigText(): string {
   const lines = [
@@ -180,5 +189,5 @@ export function defaultConfigText(): string {
     section = second === undefined ? '' : first;
     lines.push(`# ${option.about}`, `# ${name} = ${JSON.stringify(option.initial)}`);
   }
-  return `${[...lines, ...OWNERS_EXAMPLE, ...NETNS_EXAMPLE].join('\n')}\n`;
+  return `${[...lines, ...OWNERS_EXAMPLE, ...NETNS_EXAMPLE, ...ORDER_EXAMPLE].join('\n')}\n`;
 }
