@@ -46,6 +46,7 @@ export interface Config {
   readonly onDelete: 'pending' | 'restore';
   readonly onLoad: 'adopt' | 'restore';
   readonly pinDrops: boolean;
+  readonly pinOwner: boolean;
   readonly source: 'snapshot' | 'files';
   readonly repair: boolean;
   readonly openGuests: boolean;
@@ -132,6 +133,7 @@ export async function readConfig(files: ConfigFiles, request: ConfigRequest): Pr
 /**
  * The same for a namespace: folders of its own, the mode of its `[[netns]]` entry. What is loaded there is always adopted: a
  * namespace made anew under its old name holds what its maker put in, and an old snapshot takes nothing away from it.
+ * No `[repair]`: a neighbour's command puts its rules where the neighbour runs, mostly on the host.
  */
 export function configInNetns(config: Config, name: string): Config {
   const runDir = `${config.runDir}/netns/${name}`;
@@ -139,6 +141,7 @@ export function configInNetns(config: Config, name: string): Config {
     ...config,
     mode: netnsEntryFor(config.netns, name)?.mode ?? config.mode,
     onLoad: 'adopt',
+    repairs: {},
     stateDir: `${config.stateDir}/netns/${name}`,
     runDir,
     spool: `${runDir}/spool`,
@@ -400,6 +403,7 @@ function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners'
     onDelete: get<Config['onDelete']>('user.on_delete'),
     onLoad: get<Config['onLoad']>('user.on_load'),
     pinDrops: get<boolean>('user.pin_drops'),
+    pinOwner: get<boolean>('user.pin_owner'),
     source: get<Config['source']>('user.source'),
     repair: get<boolean>('libvirt.repair'),
     openGuests: get<boolean>('libvirt.open_guests'),

@@ -13,6 +13,7 @@ import { concernsLibvirt, isOwn } from './guard/own-commits.ts';
 import { outcomeReporter } from './guard/report.ts';
 import { failedOutcome } from './pass/outcome.ts';
 import { runPass } from './pass.ts';
+import { letGoOfPins } from './pass/pin-owner.ts';
 import { dropPins, type PinReport } from './pass/pin.ts';
 import type { Outcome, PassContext, PassRequest } from './pass/types.ts';
 import { countRules, type UserPart } from './ruleset/user-part.ts';
@@ -29,6 +30,8 @@ export interface GuardOptions extends SourceOptions, Omit<MachineSettings, 'even
   readonly pinDrops: boolean;
   /** `[repair]`. Default: nobody is asked. */
   readonly repairs?: Repairs;
+  /** `[user] pin_owner`; without pins nothing. Default false. */
+  readonly pinOwner?: boolean;
   /** Left of a pause that a command began before this start. */
   readonly pausedForMs: number | undefined;
   /** Speaks for the process to systemd. Default true. */
@@ -195,6 +198,8 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
     if (asked.kind === 'nobody') log.write('warning', `libvirt could not be asked to rebuild its rules: ${asked.why}`);
   }
 
+  const lookForPins = (): void => feed({ kind: 'event', event: { kind: 'look', reason: 'pins without owner' } });
+
   function onEvent(event: GuardEvent): void {
     if (isOwn(context, event)) return;
     if (concernsLibvirt(event)) context.cache.stale = true;
@@ -206,6 +211,7 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
       sources = await openSources(context, options);
       state = initialState({ ...options, events: sources.kernelEvents });
       tellFacts();
+      if (keepsPins && options.pinOwner === true) context.pins.hold.wanted = { lost: lookForPins };
       if (!keepsPins || options.pausedForMs !== undefined) await dropPins(context);
       if (options.pausedForMs !== undefined) feed({ kind: 'pause', untilMs: clock.monoMs() + options.pausedForMs });
       await sources.start({
@@ -224,7 +230,7 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
       for (const timer of timers.values()) timer.cancel();
       ownerRepairs.stop();
       stopped = true;
-      if (gone !== undefined) await sources?.close();
+      if (gone !== undefined) await Promise.all([sources?.close(), letGoOfPins(context)]);
       await queue;
       if (gone !== undefined) return;
       await sources?.close();

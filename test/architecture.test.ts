@@ -34,6 +34,10 @@ const FOLDERS: Readonly<Record<string, { readonly may: readonly string[]; readon
     why: 'rule files are text in, values out: reading, rendering and judging them is for the shell in verbs/',
   },
   explain: { may: ['ruleset', 'owners', 'classify'], why: 'a side branch of the model: no stage leans on it' },
+  doctor: {
+    may: ['ruleset', 'owners', 'classify', 'merge', 'explain'],
+    why: 'a check is facts in, finding out; what it takes to know the facts is the verb’s',
+  },
   host: { may: [], why: 'the doors to the machine know nothing of firewalls' },
   events: { may: ['ruleset', 'host'], why: 'events are hints; I/O stages never lean on one another' },
   observe: {
@@ -45,7 +49,7 @@ const FOLDERS: Readonly<Record<string, { readonly may: readonly string[]; readon
 };
 
 /** What holds no I/O, however far its imports are followed. */
-const PURE = ['rules', 'ruleset', 'owners', 'classify', 'merge', 'plan', 'explain', 'machine', 'machine.ts'];
+const PURE = ['rules', 'ruleset', 'owners', 'classify', 'merge', 'plan', 'explain', 'doctor', 'machine', 'machine.ts'];
 
 /** Library -> its one door. */
 const DOORS: Readonly<Record<string, { readonly door: string; readonly why: string }>> = {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { netnsEntryFor } from '../src/config/netns.ts';
 import { OPTIONS, defaultConfigText } from '../src/config/options.ts';
-import { type ConfigRead, printConfigProblem, readConfig, type Setting } from '../src/config.ts';
+import { configInNetns, type ConfigRead, printConfigProblem, readConfig, type Setting } from '../src/config.ts';
 import { createFakeFiles } from './fake/files.ts';
 
 const PATH = '/etc/mendwall/mendwall.toml';
@@ -264,6 +264,7 @@ describe('[repair] and [[order]]', () => {
       config: { repairs: { fail2ban: 'ask', xen: 'reinsert' }, order: [] },
     });
     expect(await read({})).toMatchObject({ config: { repairs: {}, order: [] } });
+    if (found.kind === 'config') expect(configInNetns(found.config, 'red').repairs).toEqual({});
   });
 
   it.each([

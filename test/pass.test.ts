@@ -2,8 +2,12 @@
 
 import { describe, expect, it } from 'vitest';
 import type { ChangeSummary } from '../src/merge/decide.ts';
+import { NO_NATIVE_CHANGE } from '../src/merge/native-summary.ts';
 import { runPass } from '../src/pass.ts';
 import type { Outcome, PassRequest } from '../src/pass/types.ts';
+import { nativePart } from '../src/ruleset/nft/native-part.ts';
+import { parseNft } from '../src/ruleset/nft/parse.ts';
+import { printNftTable } from '../src/ruleset/nft/print.ts';
 import { handRequest } from '../src/verbs/hand.ts';
 import { openRoom, type Room } from './guard/machine-room.ts';
 import { liveWord } from './guard/user-word.ts';
@@ -245,6 +249,28 @@ describe('a pass', () => {
     room.machine.answer('iptables-save', () => ({ stdout: "# Table `nat' is incompatible, use 'nft' tool.\n" }));
     expect(await room.pass()).toMatchObject({ kind: 'unreadable', changed: false });
     expect(room.machine.kernel.generation()).toBe(commits);
+  });
+
+  it('leaves iptables’ part alone that cannot be read, and goes on with the native tables', async () => {
+    const room = await bench();
+    const mine = `table inet mine {\n\tchain input {\n\t\ttype filter hook input priority 5; policy accept;\n\t\tdrop\n\t}\n}\n`;
+    const { memory } = room.context();
+    memory.wish = { ...memory.wish, native: nativePart(parseNft(mine).tables) };
+    displace(room);
+    const commits = room.machine.kernel.generation();
+    let live = '';
+    room.machine.answer('iptables-save', () => ({ stdout: "# Table `nat' is incompatible, use 'nft' tool.\n" }));
+    room.machine.answer('nft', ({ args = [], input = '' }) => {
+      if (args[0] === '-f') live = parseNft(input).tables.map(printNftTable).join('');
+      return { stdout: args[0] === '-f' ? '' : live };
+    });
+    const native = new Map([['inet mine', { ...NO_NATIVE_CHANGE, wiped: true, byOther: true }]]);
+    const outcome = await room.pass({ ...heard({}), native });
+    expect(outcome).toMatchObject({ kind: 'unreadable', why: expect.stringContaining('nat') as string });
+    expect(live).toContain('chain input');
+    expect(room.machine.kernel.generation()).toBe(commits);
+    expect(room.context().memory.wish.native.has('inet mine')).toBe(true);
+    expect((await room.pass({ ...heard({}), native: new Map() })).kind).toBe('unreadable');
   });
 
   it('changes nothing and learns nothing while iptables-save shows a native nft rule as another', async () => {

@@ -10,7 +10,7 @@ import { EXIT, Stop } from './exit-codes.ts';
 import { contextOf, openConfig, openHost, requireRoot, type Session, unlessRefused } from './session.ts';
 
 /** Within this a daemon says that it is there. */
-const DAEMON_ANSWERS_MS = 5_000;
+export const DAEMON_ANSWERS_MS = 5_000;
 /** A verb waits for the pass under way, a burst's end and the neighbours' quiet. */
 const VERB_TIMEOUT_MS = 120_000;
 export const DEFAULT_WAIT_MS = 10_000;

@@ -112,6 +112,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./explain.ts')).register,
   },
   {
+    name: 'doctor',
+    usage: '',
+    summary: 'what is wrong here, with the line to paste',
+    load: async () => (await import('./doctor.ts')).register,
+  },
+  {
     name: 'check',
     usage: '[FILE...]',
     summary: 'are your rule files right?',

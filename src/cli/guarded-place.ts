@@ -40,6 +40,8 @@ export async function openGuardedPlace(host: RealHost, config: Config, options: 
   try {
     const { context, notes } = await openContext(host, config);
     for (const note of notes) host.log.write('warning', note);
+    if (config.pinOwner && !config.pinDrops)
+      host.log.write('warning', 'user.pin_owner does nothing without user.pin_drops');
     const world = { context, config };
     if (context.memory.snapshotId === undefined) await first(world, options.takesFirst);
     return await startIn(folder, host, world, options);
@@ -70,6 +72,7 @@ async function startIn(folder: RunFolder, host: RealHost, world: World, options:
     fixConntrack: config.fixConntrack,
     pinDrops: config.pinDrops,
     repairs: config.repairs,
+    pinOwner: config.pinOwner,
     pausedForMs: pause === undefined ? undefined : pause.untilMs - host.clock.wallMs(),
     procfs: config.procfs,
     spool: config.spool,

@@ -48,7 +48,7 @@ export const register: Register = (command, run) => {
   );
 };
 
-async function readScript(session: Session): Promise<string> {
+export async function readScript(session: Session): Promise<string> {
   const path = `${session.terminal.packageDir}/hooks/mendwall-hook`;
   const text = await session.terminal.makeHost({ ownFolders: [] }).files.read(path);
   if (text === undefined) throw new HostError('read-failed', `${path} is missing; is the installation whole?`);

@@ -73,6 +73,7 @@ export function statusLines(result: StatusResult, color: boolean): string[] {
     ['drift', driftText(result, color)],
   ];
   if (result.pins.kind !== 'off') rows.push(['pinned', safe(pinsText(result.pins))]);
+  if (result.pins.owner !== undefined) rows.push(['pins of', safe(pinOwnerText(result.pins.owner))]);
   if (result.keptOpen.length > 0) rows.push(['open', safe(openText(result.keptOpen))]);
   if (result.pausedUntil !== undefined) rows.splice(1, 0, ['paused', `until ${localTime(result.pausedUntil)}`]);
   if (result.trial !== undefined)
@@ -123,6 +124,12 @@ function pinsText({ kind, why, runs }: StatusResult['pins']): string {
       return `${family} ${chain} ${drops}${end}`;
     });
   return said.length === 0 ? 'no drop stands above the neighbours' : `drops: ${said.join('; ')}`;
+}
+
+/** What owning the tables means, or why they are not. */
+function pinOwnerText({ held, why }: NonNullable<StatusResult['pins']['owner']>): string {
+  if (!held) return `nobody: ${why ?? 'they are written anew'}`;
+  return 'the daemon alone (table mendwall, owner,persist): `nft -f` of a file that lists it fails as a whole; leave it out';
 }
 
 /** `network default: ip filter INPUT 3, inet filter forward 2` */

@@ -62,6 +62,13 @@ export const OPTIONS: readonly Option[] = [
     about: 'in merge mode, hold your drops a second time, in nft tables of our own; not below a rule that logs',
   },
   {
+    key: 'user.pin_owner',
+    type: BOOLEAN,
+    initial: false,
+    about:
+      'with pin_drops: let nobody else change those tables; `nft -f` of a file that lists one then fails as a whole',
+  },
+  {
     key: 'user.source',
     type: oneOf('snapshot', 'files'),
     initial: 'snapshot',

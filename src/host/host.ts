@@ -31,6 +31,12 @@ export interface LineStream {
   close(): void;
 }
 
+/** A long-lived child that is told things line by line, too (`nft -i`). */
+export interface Dialog extends LineStream {
+  /** To its stdin; what comes before the start waits for it. Never throws. */
+  write(text: string): void;
+}
+
 export interface LineHandlers {
   line(text: string): void;
   /** The child ended, for whatever reason; called once. `reason` is for people. */
@@ -186,6 +192,7 @@ export interface Bus {
 export interface Host {
   exec(command: Command): Promise<ExecResult>;
   lines(command: Command, handlers: LineHandlers): LineStream;
+  dialog(command: Command, handlers: LineHandlers): Dialog;
   readonly files: Files;
   readonly proc: ProcReader;
   readonly clock: Clock;

@@ -4,7 +4,15 @@
 // there (a process keeps its namespace alive): long-lived ones end with mendwall, also by kill -9.
 // Does not: change the mount namespace: files are the host's, but for `hidden` folders, which are not there.
 
-import { type Command, type ExecResult, type Files, type Host, HostError, type ProcReader } from './host.ts';
+import {
+  type Command,
+  type ExecResult,
+  type Files,
+  type Host,
+  HostError,
+  type LineHandlers,
+  type ProcReader,
+} from './host.ts';
 import type { OpenNetns } from './netns.ts';
 
 /** Shown by the namespace of who asks. */
@@ -19,14 +27,15 @@ export function hostInside<H extends Host>(host: H, netns: OpenNetns, hidden: re
     ...(await host.exec(netns.enter(command))),
     command,
   });
+  const named = ({ file }: Command, handlers: LineHandlers): LineHandlers => ({
+    line: (text) => handlers.line(text),
+    end: (reason) => handlers.end(reason.replace(/^setpriv: /, `${file}: `)),
+  });
   return {
     ...host,
     exec,
-    lines: (command, handlers) =>
-      host.lines(mortal(netns.enter(command)), {
-        ...handlers,
-        end: (reason) => handlers.end(reason.replace(/^setpriv: /, `${command.file}: `)),
-      }),
+    lines: (command, handlers) => host.lines(mortal(netns.enter(command)), named(command, handlers)),
+    dialog: (command, handlers) => host.dialog(mortal(netns.enter(command)), named(command, handlers)),
     files: filesInside(host.files, exec, hidden),
     proc: procInside(host.proc, netns),
   };

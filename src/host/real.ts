@@ -1,7 +1,7 @@
 // The machine itself, as one Host. Built once, in main.ts.
 
 import { realClock } from './clock.ts';
-import { exec, lines } from './exec.ts';
+import { dialog, exec, lines } from './exec.ts';
 import { realFiles } from './files.ts';
 import type { Host, LogLevel } from './host.ts';
 import { openLog, type LogForm } from './log.ts';
@@ -27,6 +27,7 @@ export function realHost(options: RealHostOptions): RealHost {
   return {
     exec,
     lines,
+    dialog,
     proc: realProc,
     files: realFiles({ ownFolders: options.ownFolders }),
     clock: realClock,

@@ -51,12 +51,14 @@ export function takesLibvirts({ native, author }: Commit): boolean {
   return native.some((change) => isLibvirtsLoss(change) || takesNwfilters(change, author));
 }
 
-/** A process that could not be read may be libvirt's: only a deleted table is nobody's habit. */
+/** A process whose parents could not be read may be libvirt's, which flushes its chains one by one: no deleted table, nor a whole flush. */
 function takesNwfilters(change: NativeChange, author: Author): boolean {
   if (!isSavedKey(change.table)) return false;
-  const isSeen = author.cmdline !== undefined || author.parents.length > 0;
+  const isSeen = author.parents.length > 0 || FLUSH_ALL.test(commandOf(author));
   const isFiltered = [...change.ruleChains, ...change.chainsDeleted].some((chain) => filteredNic(chain) !== undefined);
-  return isFiltered && (change.deletesTable || (isSeen && change.rulesDeleted + change.chainsDeleted.length > 0));
+  // Any command of ebtables' takes the rule at each chain's end that is its policy out, and writes it anew (measured, 1.8.9).
+  const isLoss = change.rulesDeleted >= 2 + change.rulesAdded || change.chainsDeleted.length > 0;
+  return isFiltered && (change.deletesTable || (isSeen && isLoss));
 }
 
 /** Tables of the user's or libvirt's, or a table deleted: of other neighbours' it is only remembered which there are. */
@@ -182,6 +184,9 @@ function isReplaced(change: NativeChange): boolean {
 
 /** `nft flush chain inet filter input`, `nft flush ruleset inet`, `ebtables -t nat -F` */
 const FLUSH = /(?:^|[\s;])(?:flush\s+(?:chain|table|ruleset)\b|(?:-F|--flush)(?=\s|$))/;
+
+/** `ebtables -t nat -F`, without a chain. */
+const FLUSH_ALL = /\s(?:-F|--flush)(?=$|\s+-)/;
 
 /** Rules were taken out and none put in: two or more, or by a command that says `flush`. */
 function isFlush(change: NativeChange, author: Author): boolean {

@@ -11,13 +11,17 @@ import type { Drift } from './drift.ts';
 /** By NIC (`vnet0`): its rules, chain by chain, `-A I-vnet0-mac -j DROP`, with the jumps to them. */
 export type NicFilters = ReadonlyMap<string, readonly string[]>;
 
-/** What stands of nwfilter's. */
+/** `libvirt-J-vnet0`, `P-vnet0-mac`: names until the filter is whole; a rebuild that others disturb may leave them behind. */
+const BUILDING = /^(?:libvirt-)?[JP]-/;
+
+/** What stands of nwfilter's, but for chains that libvirt is still building. */
 export function nicFiltersIn(table: NftTable | undefined): NicFilters {
   const filters = new Map<string, string[]>();
   for (const { name, rules } of table === undefined ? [] : chainsOf(table))
     for (const { text } of rules) {
       const nic = filteredNic(name) ?? nicOfJump(text);
-      if (nic !== undefined) filters.set(nic, [...(filters.get(nic) ?? []), text]);
+      const isBuilding = BUILDING.test(name) || BUILDING.test(/ -j (\S+)$/.exec(text)?.[1] ?? '');
+      if (nic !== undefined && !isBuilding) filters.set(nic, [...(filters.get(nic) ?? []), text]);
     }
   return filters;
 }

@@ -5,7 +5,9 @@
 
 import type { Host } from '../host/host.ts';
 import { isSavedKey, parseSaved, SAVED_FAMILIES, type SavedFamily } from '../ruleset/nft/saved.ts';
-import type { NftTable } from '../ruleset/nft/types.ts';
+import { type NftTable, tableKey } from '../ruleset/nft/types.ts';
+import type { Misprint } from './native-look.ts';
+import { savedMisprints } from './saved-rules.ts';
 
 export interface Unread {
   /** `bridge nat` */
@@ -45,15 +47,25 @@ async function readFamily(host: Door, family: SavedFamily, keys: readonly string
   if (engine !== undefined) return fail(engine);
   const { exitCode, stdout, stderr } = await host.exec({ file: `${TOOL[family]}-save`, args: [] });
   if (exitCode !== 0) return fail(`${TOOL[family]}-save ended with ${exitCode}: ${stderr.trim().split('\n')[0] ?? ''}`);
-  const alien = new Set([...(stdout + stderr).matchAll(INCOMPATIBLE)].map(([, name]) => name));
+  const alien = new Set([...(stdout + stderr).matchAll(INCOMPATIBLE)].map(([, name = '']) => name));
   const { tables, problems } = parseSaved(stdout, family, `${TOOL[family]}-save`);
   const [problem] = problems;
   if (problem !== undefined) return fail(`line ${problem.line} of ${TOOL[family]}-save: ${problem.message}`);
-  const whole = tables.filter(({ name }) => !alien.has(name));
-  const unread = keys.filter((key) => !whole.some(({ name }) => key === `${family} ${name}`));
-  const why = `${TOOL[family]} cannot show what nft put into it; move that into a table of another name`;
-  return { tables: whole, unread: unread.map((key) => ({ key, why })) };
+  const whys = new Map([
+    ...[...alien].map((name) => [name, `${TOOL[family]} cannot show what nft put into it${MOVE}`] as const),
+    ...(await savedMisprints(host, family, tables)).map(
+      (misprint) => [misprint.table, misprintWhy(family, misprint)] as const,
+    ),
+  ]);
+  const whole = tables.filter(({ name }) => !whys.has(name));
+  const unread = keys.filter((key) => !whole.some((table) => key === tableKey(table)));
+  const whyOf = (key: string): string => whys.get(key.split(' ')[1] ?? '') ?? `${TOOL[family]}-save leaves it out`;
+  return { tables: whole, unread: unread.map((key) => ({ key, why: whyOf(key) })) };
 }
+
+const MOVE = '; move it into a table of another name';
+const misprintWhy = (family: SavedFamily, { chain, text }: Misprint): string =>
+  `chain ${chain} holds a native nft rule, which ${TOOL[family]}-save shows as another: ${text}${MOVE}`;
 
 const engines = new WeakMap<Host['exec'], Map<string, string>>();
 

@@ -24,12 +24,17 @@ const COMMENTS = [
   'Set zone for ', // bcdef01-01
 ];
 
+/** agent/linuxbridge/arp_protect.py: one chain each for a port's addresses; an interface's name has up to 15 characters. */
+const VIF = /^neutron(?:ARP|MAC)-\S{1,15}$/;
+
 export const openstackNeutron = neighbour({
   id: 'openstack-neutron',
   title: 'OpenStack neutron',
   chains: [
     { name: 'neutron-filter-top', users: ['-A FORWARD -j neutron-filter-top', '-A OUTPUT -j neutron-filter-top'] },
     { name: 'neutron-postrouting-bottom', users: ['-A POSTROUTING -j neutron-postrouting-bottom'] },
+    { name: 'neutronARP-*', form: VIF }, // neutronARP-tap5c0b1d02-3f, in ebtables' table nat
+    { name: 'neutronMAC-*', form: VIF },
     { name: 'neutron-*', form: /^neutron-[a-z0-9-]{1,8}-[A-Za-z0-9_-]+$/ }, // neutron-linuxbri-sg-chain
   ],
   comments: new RegExp(`^(?:${COMMENTS.map(escaped).join('|')})`),

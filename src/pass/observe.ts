@@ -63,7 +63,7 @@ export async function observe(context: PassContext, request: PassRequest): Promi
 }
 
 /** A native chain of the user's in a table of iptables' is none of iptables', also when nothing native leads to it any more. */
-function withoutKnown(read: FamilyRead, { memory }: PassContext): FamilyRead {
+export function withoutKnown(read: FamilyRead, { memory }: Pick<PassContext, 'memory'>): FamilyRead {
   if (read.kind === 'unreadable') return read;
   const tables = new Map(read.ruleset.tables);
   for (const [name, table] of tables) {

@@ -8,10 +8,10 @@
 
 import { standingPins, translatePins, writePins } from '../apply/pins.ts';
 import { planPins, type PinnedRun, type PinPlan } from '../plan/pin.ts';
-import { pinText } from '../plan/pin-text.ts';
 import { FAMILIES, type Family } from '../ruleset/types.ts';
 import type { UserPart } from '../ruleset/user-part.ts';
 import type { SeenRulesets } from './ending.ts';
+import { letGoOfPins, newPinHold, type PinHold, writeOwned } from './pin-owner.ts';
 import type { PassContext } from './types.ts';
 
 export interface PinReport {
@@ -19,6 +19,13 @@ export interface PinReport {
   readonly kind: 'off' | 'none' | 'pinned' | 'failed';
   readonly why: string | undefined;
   readonly runs: readonly PinnedRun[];
+  /** Whether the tables are the daemon's alone, otherwise why not. Undefined: not asked for (`[user] pin_owner`), or no pin stands. */
+  readonly owner: PinOwnership | undefined;
+}
+
+export interface PinOwnership {
+  readonly held: boolean;
+  readonly why: string | undefined;
 }
 
 /** Of one process. */
@@ -28,11 +35,12 @@ export interface PinState {
   report: PinReport;
   /** What was written last and how nft lists it; undefined: not known what stands. */
   written: { readonly plans: string; readonly listing: string } | undefined;
+  readonly hold: PinHold;
 }
 
-const OFF: PinReport = { kind: 'off', why: undefined, runs: [] };
+const OFF: PinReport = { kind: 'off', why: undefined, runs: [], owner: undefined };
 
-export const newPinState = (): PinState => ({ watched: false, report: OFF, written: undefined });
+export const newPinState = (): PinState => ({ watched: false, report: OFF, written: undefined, hold: newPinHold() });
 
 type Context = Pick<PassContext, 'host' | 'memory' | 'nonce' | 'ownSentinels' | 'pins'>;
 
@@ -53,8 +61,9 @@ export async function pinDrops(
 /** Takes both tables away, where one stands. */
 export async function dropPins(context: Context): Promise<void> {
   context.pins.watched = false;
+  await letGoOfPins(context);
   if ((await standingPins(context.host)) !== '') {
-    const why = await writePins(context.host, pinText(FAMILIES.map(emptyPlan), ''));
+    const why = await writePins(context.host, FAMILIES.map(emptyPlan), '');
     if (why !== undefined) context.host.log.write('warning', `the tables of pinned drops stay: ${why}`);
   }
   context.pins.written = undefined;
@@ -109,22 +118,28 @@ async function write(context: Context, wanted: readonly Wanted[], plans: string)
   const { host, pins, ownSentinels, nonce } = context;
   const mark = `mw-${nonce()}`;
   ownSentinels.add(mark);
-  const refused = await writePins(host, pinText(wanted, mark));
+  const refused = await writeOwned(context, wanted, mark);
   // No pin is better than one that no longer follows the user's rules.
-  if (refused !== undefined) await writePins(host, pinText(FAMILIES.map(emptyPlan), mark));
+  if (refused !== undefined) await writePins(host, FAMILIES.map(emptyPlan), mark);
   const runs = wanted.flatMap(({ plan }) => plan.runs);
   const stands = wanted.some(({ plan }) => plan.chains.length > 0);
   const listing = await standingPins(host);
   // Somebody was there in between: the next pass writes again.
   pins.written = refused === undefined && stands && !listing.includes(mark) ? undefined : { plans, listing };
-  pins.report = { kind: refused !== undefined ? 'failed' : stands ? 'pinned' : 'none', why: refused, runs };
+  const kind = refused !== undefined ? 'failed' : stands ? 'pinned' : 'none';
+  pins.report = { kind, why: refused, runs, owner: kind === 'pinned' ? ownership(pins.hold) : undefined };
   tell(context);
   return pins.report;
 }
 
+function ownership({ wanted, owner, why }: PinHold): PinOwnership | undefined {
+  return wanted === undefined ? undefined : { held: owner !== undefined, why };
+}
+
 function tell({ host, pins }: Context): void {
-  const { kind, why, runs } = pins.report;
+  const { kind, why, runs, owner } = pins.report;
   if (kind === 'failed') return host.log.write('error', `no drop is pinned: ${why ?? ''}`);
   const pinned = runs.filter(({ drops }) => drops > 0).map((run) => `${run.family} ${run.chain}: ${run.drops}`);
-  host.log.write('info', `pinned drops: ${pinned.join(', ') || 'none'}`);
+  const held = owner?.held === true ? '; no other process can change them' : '';
+  host.log.write('info', `pinned drops: ${pinned.join(', ') || 'none'}${held}`);
 }

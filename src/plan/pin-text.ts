@@ -4,6 +4,7 @@
 // comes out as a comment with exit code 0 (measured). Verdicts and names of chains are written here, never translated.
 // Does not: know nft's words for matches. Pure.
 
+import type { Family } from '../ruleset/types.ts';
 import type { PinChain, PinPlan, PinRule } from './pin.ts';
 
 /** The table of each family, `ip mendwall` and `ip6 mendwall`: one `inet` table dropped the other family's packets (measured). */
@@ -71,27 +72,43 @@ function saysAll({ matches }: PinRule, body: string): boolean {
 
 const countOf = (text: string, piece: string): number => text.split(piece).length - 1;
 
+/** What is in the way of a write, and what it leaves. */
+export interface PinWrite {
+  /** The tables belong to the nft that writes this, and outlive it (`owner,persist`). */
+  readonly owned?: boolean;
+  /** Tables that stand with flags of an owner that is gone: to name them without their flags is refused (measured). */
+  readonly left?: ReadonlySet<Family>;
+}
+
 /**
- * Input for `nft -f -`: both tables as planned, in one transaction; a table without a chain is taken away. `mark` names an
+ * Input for nft: both tables as planned, in one transaction; a table without a chain is taken away. `mark` names an
  * empty chain by which the commit is known as ours when it is heard.
  */
 export function pinText(
   tables: readonly { readonly plan: PinPlan; readonly lines: readonly string[] }[],
   mark: string,
+  how: PinWrite = {},
 ): string {
-  return tables.map(({ plan, lines }) => tableText(plan, lines, mark)).join('');
+  return tables.map(({ plan, lines }) => tableText(plan, lines, mark, how)).join('');
 }
 
-function tableText(plan: PinPlan, lines: readonly string[], mark: string): string {
+function tableText(plan: PinPlan, lines: readonly string[], mark: string, how: PinWrite): string {
   const table = `${plan.family} ${PIN_TABLE}`;
-  const gone = `add table ${table}\ndelete table ${table}\n`;
+  const gone = goneText(table, plan.family, how);
   if (plan.chains.length === 0) return gone;
   let at = 0;
   const chains = plan.chains.map((chain) => {
     const rules = chain.rules.map((rule) => ruleText(rule, lines[at++] ?? ''));
     return chainText(chain, rules);
   });
-  return `${gone}table ${table} {\n\tchain ${mark} {\n\t}\n${chains.join('')}}\n`;
+  const flags = how.owned === true ? '\tflags owner,persist;\n' : '';
+  return `${gone}table ${table} {\n${flags}\tchain ${mark} {\n\t}\n${chains.join('')}}\n`;
+}
+
+function goneText(table: string, family: Family, { owned, left }: PinWrite): string {
+  // Not known to nft 1.0.6, which knows no `persist` either.
+  if (owned === true) return `destroy table ${table}\n`;
+  return left?.has(family) === true ? `delete table ${table}\n` : `add table ${table}\ndelete table ${table}\n`;
 }
 
 function chainText({ name, hook }: PinChain, rules: readonly string[]): string {

@@ -289,11 +289,11 @@ async function loadKnown(state: StateFiles, boot: string, memory: Memory, notes:
     else notes.push(`the neighbours' last complete part cannot be read: ${parsed.problems[0]?.message}`);
   }
   memory.known = parts;
-  const { nicFilters = {} } = known.value;
+  const { nicFilters = {}, foreignTables = {}, lostTables = {} } = known.value;
   if (Object.keys(nicFilters).length > 0) memory.nicFilters = nicFilters;
   if (known.value.lost !== undefined && known.value.lost.length > 0) memory.lost = known.value.lost;
-  memory.foreignTables = known.value.foreignTables ?? {};
-  memory.lostTables = known.value.lostTables ?? {};
+  if (Object.keys(foreignTables).length > 0) memory.foreignTables = foreignTables;
+  if (Object.keys(lostTables).length > 0) memory.lostTables = lostTables;
 }
 
 /** The user's part from text; a family that cannot be read is empty, with a note. */

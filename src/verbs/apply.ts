@@ -104,7 +104,7 @@ async function readNow(context: PassContext): Promise<Now | Refusal> {
   const live = await readLive(context);
   if (live.kind === 'refused') return live;
   if (live.mixed !== undefined) return refused('mixed-engines', `${live.mixed}; nothing is written`);
-  const native = await readLiveNative(context.host);
+  const native = await readLiveNative(context);
   return native.kind === 'refused' ? native : { kind: 'now', live, native };
 }
 

@@ -39,7 +39,7 @@ export interface LiveCache {
 async function liveSide(world: World, cache: LiveCache): Promise<Side | Refusal> {
   const [live, native] = await Promise.all([
     cache.live ?? readForLooking(world.context),
-    cache.native === undefined ? readLiveNative(world.context.host) : { kind: 'native' as const, part: cache.native },
+    cache.native === undefined ? readLiveNative(world.context) : { kind: 'native' as const, part: cache.native },
   ]);
   if ('code' in live) return live;
   if (native.kind === 'refused') return native;

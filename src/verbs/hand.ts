@@ -1,6 +1,6 @@
 // A pass asked for by hand, and what it needs to know of the neighbours' quiet.
 
-import { observe, type Seen, type SeenFamily } from '../pass/observe.ts';
+import { observe, type Seen, type SeenFamily, withoutKnown } from '../pass/observe.ts';
 import type { Mode, PassContext, PassRequest } from '../pass/types.ts';
 import { type Classified, classify, neighbourPartOf } from '../classify/classify.ts';
 import { readLibvirtNetworks } from '../observe/networks.ts';
@@ -58,7 +58,7 @@ export async function readForLooking({ host, memory, cache }: PassContext): Prom
   ]);
   cache.networks = networks.networks.length === 0 ? undefined : networks.networks;
   const live: LiveFamily[] = [];
-  for (const read of reads) {
+  for (const read of reads.map((each) => withoutKnown(each, { memory }))) {
     if (read.kind === 'unreadable') return refused('unreadable-rules', `the live rules cannot be read: ${read.why}`);
     const { family } = read.ruleset;
     live.push({ family, classified: classify(read.ruleset, cache.networks, memory.known[family]) });

@@ -63,7 +63,7 @@ export async function init(world: World, args: InitArgs): Promise<InitResult | R
   const quiet = await neighboursAreQuiet(context);
   const live = await readLive(context);
   if (live.kind === 'refused') return live;
-  const native = await readLiveNative(context.host);
+  const native = await readLiveNative(context);
   return native.kind === 'refused' ? native : take(world, args, { ...live, native }, files, quiet);
 }
 

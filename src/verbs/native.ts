@@ -8,10 +8,10 @@ import {
   withUnread,
 } from '../classify/classify-native.ts';
 import { ownerOfSavedRule } from '../classify/classify-saved.ts';
-import type { Host } from '../host/host.ts';
 import { readNative } from '../observe/native-read.ts';
 import { readSaved } from '../observe/saved-read.ts';
 import { isMarked } from '../owners/mendwall.ts';
+import type { PassContext } from '../pass/types.ts';
 import { isWhole, withWaiting } from '../plan/native-plan.ts';
 import type { Memory } from '../record/memory.ts';
 import { missingFrom } from '../ruleset/multiset.ts';
@@ -29,12 +29,15 @@ export interface LiveNative {
   readonly part: NativePart;
 }
 
-/** What stands now. */
-export async function readLiveNative(host: Host): Promise<LiveNative | Refusal> {
-  const read = await readNative(host);
+type ReadsNative = Pick<PassContext, 'host' | 'memory'>;
+
+/** What stands now. A chain that is native in the wish is so, too, when nothing leads to it any more. */
+export async function readLiveNative({ host, memory }: ReadsNative): Promise<LiveNative | Refusal> {
+  const known = memory.wish.native;
+  const read = await readNative(host, undefined, known);
   if (read.kind === 'unreadable') return refused('unreadable-rules', `the native tables cannot be read: ${read.why}`);
   const saved = await readSaved(host, read.names);
-  const classified = withUnread(classifyNative([...read.tables, ...saved.tables]), saved.unread);
+  const classified = withUnread(classifyNative([...read.tables, ...saved.tables], known), saved.unread);
   return { kind: 'native', classified, part: userNativeOf(classified) };
 }
 

@@ -41,7 +41,7 @@ export async function restore(world: World, args: RestoreArgs): Promise<RestoreR
   const live = await readLive(context);
   if (live.kind === 'refused') return live;
   if (live.mixed !== undefined) return refused('mixed-engines', `${live.mixed}; nothing is written`);
-  const native = await readLiveNative(context.host);
+  const native = await readLiveNative(context);
   if (native.kind === 'refused') return native;
   const partNow = (family: Family): UserPart => {
     const seen = familyOf(live, family);

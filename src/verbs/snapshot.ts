@@ -65,7 +65,7 @@ export async function snapshot(world: World, args: SnapshotArgs): Promise<Snapsh
   const complete = args.dryRun ? false : await neighboursAreQuiet(context);
   const live = await readLive(context);
   if (live.kind === 'refused') return live;
-  const native = await readLiveNative(context.host);
+  const native = await readLiveNative(context);
   if (native.kind === 'refused') return native;
   const user = {
     ip: adopted(world, live, 'ip'),

@@ -79,7 +79,7 @@ export async function status(asked: World, daemon: DaemonStatus | undefined): Pr
   const rules = context.engines.read().then(async (engines) => ({ engines, live: await readLive(context) }));
   const [{ engines, live }, native, paused, trial, entries, snapshot] = await Promise.all([
     rules,
-    readLiveNative(context.host),
+    readLiveNative(context),
     readPause(context),
     readTrial(context),
     lastEntries(world, 50),
@@ -115,7 +115,7 @@ export async function status(asked: World, daemon: DaemonStatus | undefined): Pr
 }
 
 /** The same question has the same answer throughout: one look, and half the programs. For verbs that write nothing. */
-function askingOnce(host: Host): Host {
+export function askingOnce(host: Host): Host {
   const answers = new Map<string, Promise<ExecResult>>();
   return {
     ...host,

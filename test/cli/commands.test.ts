@@ -52,6 +52,7 @@ describe('--json', () => {
     ['mend --mode observe', 'mend', 1],
     ['pause', 'pause', 0],
     ['resume', 'resume', 0],
+    ['doctor', 'doctor', 1],
     ['hooks install -n', 'hooks', 0],
     ['hooks status', 'hooks-status', 1],
     ['config show', 'config', 0],

@@ -42,7 +42,8 @@ export async function openFakeTerminal(): Promise<FakeTerminal> {
     const told = { out: '', err: '' };
     const terminal: Terminal = {
       args: line.split(' ').filter((word) => word !== ''),
-      env: { MENDWALL_RUN: runDir },
+      // Never the bus of the machine.
+      env: { MENDWALL_RUN: runDir, DBUS_SYSTEM_BUS_ADDRESS: `unix:path=${runDir}/no-bus` },
       uid: 0,
       packageDir: TOP,
       isTerminal: { in: false, out: false },

@@ -30,6 +30,7 @@ export function openBench(files: Partial<Files> = {}): SpoolBench {
   const host: Host = {
     exec: never,
     lines: never,
+    dialog: never,
     proc: { read: () => undefined },
     files: { ...realFiles({ ownFolders: [root] }), ...files },
     clock: realClock,

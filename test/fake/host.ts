@@ -84,6 +84,7 @@ export function createFakeHost(options: FakeHostOptions = {}): FakeHost {
     log: collect(logged),
     hasMonitors: true,
     lines: (command, handlers) => startChild(host, processes, command, handlers),
+    dialog: (command, handlers) => ({ ...startChild(host, processes, command, handlers), write: () => undefined }),
     answer: (file, answer) => void answers.push({ file, answer }),
     beforeExec: (act) => setOrDelete(hooks, 'before', act),
     afterExec: (act) => setOrDelete(hooks, 'after', act),

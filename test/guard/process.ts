@@ -35,6 +35,8 @@ export function startProcess(machine: FakeHost, proc: ReadonlyMap<string, string
     exec: (command) => whileAlive(() => machine.exec(command)),
     lines: (command, { line, end }) =>
       machine.lines(command, { line: (text) => void (alive && line(text)), end: (why) => void (alive && end(why)) }),
+    dialog: (command, { line, end }) =>
+      machine.dialog(command, { line: (text) => void (alive && line(text)), end: (why) => void (alive && end(why)) }),
     files: mortalFiles(machine.files, whileAlive),
     proc: { read: (path) => proc.get(path) ?? machine.proc.read(path) },
     clock,

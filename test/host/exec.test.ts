@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { exec, lines } from '../../src/host/exec.ts';
+import { dialog, exec, lines } from '../../src/host/exec.ts';
 import { decodeText, encodeText, escapeControl } from '../../src/host/text.ts';
 import type { Command, LineStream } from '../../src/host/host.ts';
 import * as fc from 'fast-check';
@@ -194,5 +194,50 @@ describe('lines', () => {
     const { seen, ended } = follow(sh('head -c 20000000 /dev/zero | tr "\\0" x; echo'));
     await ended;
     expect(seen.lines.map((line) => line.length)).toEqual([20_000_000]);
+  });
+});
+
+describe('dialog', () => {
+  interface Talk {
+    readonly child: ReturnType<typeof dialog>;
+    readonly seen: Seen;
+    readonly ended: Promise<void>;
+  }
+
+  function talk(command: Command): Talk {
+    const seen: Seen = { lines: [], ends: [] };
+    let ends = (): void => undefined;
+    const ended = new Promise<void>((resolve) => (ends = resolve));
+    const child = dialog(command, {
+      line: (text) => seen.lines.push(text),
+      end(reason) {
+        seen.ends.push(reason);
+        ends();
+      },
+    });
+    return { child, seen, ended };
+  }
+
+  test('what is written arrives, before the start and later, and the child goes on until it is closed', async () => {
+    const { child, seen, ended } = talk({ file: 'cat', args: [] });
+    child.write('one\n');
+    await expect.poll(() => seen.lines, { timeout: 5_000 }).toEqual(['one']);
+    child.write('a\udcff\n');
+    await expect.poll(() => seen.lines, { timeout: 5_000 }).toEqual(['one', 'a\udcff']);
+    child.close();
+    await ended;
+    expect(seen.ends).toEqual(['closed']);
+  });
+
+  test('writing to a child that has ended does nothing; a stopped one can be closed', async () => {
+    const gone = talk(sh('exit 3'));
+    await gone.ended;
+    gone.child.write('x\n');
+    expect(gone.seen.ends).toEqual(['sh: exit code 3']);
+    const stopped = talk(sh('kill -STOP $$'));
+    await expect.poll(() => stopped.child.pid, { timeout: 5_000 }).toBeDefined();
+    stopped.child.close();
+    await stopped.ended;
+    expect(stopped.seen.ends).toEqual(['closed']);
   });
 });

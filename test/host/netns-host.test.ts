@@ -46,6 +46,12 @@ describe('the host inside a network namespace', () => {
     });
   });
 
+  it('talks to a child that ends with mendwall, too', () => {
+    const { outer, host } = blue();
+    host.dialog({ file: 'nft', args: ['-i'] }, { line: () => undefined, end: () => undefined });
+    expect(outer.children[0]?.command.args).toEqual(['--pdeathsig', 'TERM', 'enter', 'blue', 'nft', '-i']);
+  });
+
   it('reads what the kernel shows by namespace from inside, and files where they are', async () => {
     const { files } = blue().host;
     expect(await files.read('/proc/net/dev')).toContain('eth0');

@@ -137,7 +137,7 @@ describe.each(KINDS)('%s', (_, options) => {
   });
 
   it('and libvirt works', async () => {
-    expect(await trafficWithin(hypervisor, 10_000)).toEqual(GUEST_TRAFFIC);
+    expect(await trafficWithin(hypervisor, 10_000, undefined, GUEST_TRAFFIC)).toEqual(GUEST_TRAFFIC);
   });
 
   it('a rule added by hand is pending, and what iptables holds in the table stays', async () => {

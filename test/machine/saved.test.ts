@@ -2,8 +2,10 @@
 
 import { describe, expect, it } from 'vitest';
 
-import type { Commit } from '../../src/events/types.ts';
+import type { Commit, NativeChange } from '../../src/events/types.ts';
+import { isOwn } from '../../src/guard/own-commits.ts';
 import { addCommit, type Burst, openBurst } from '../../src/machine/burst.ts';
+import type { PassContext } from '../../src/pass/types.ts';
 import { LIBVIRTD, nativeCommit } from '../commits.ts';
 
 const FILTER = 'bridge filter';
@@ -47,9 +49,60 @@ describe('nwfilter', () => {
 
   it('losing its chains to somebody else’s flush is a wipe', () => {
     expect(burstOf(nativeCommit({ run: 'ebtables -t nat -F' }, chains)).wiped).toBe(true);
+    expect(burstOf(nativeCommit({ run: 'ebtables -t nat -X I-vnet0-mac', parents: ['bash'] }, chains)).wiped).toBe(
+      true,
+    );
+  });
+
+  it('losing one jump by hand is none, though ebtables writes the policies of its chains anew', () => {
+    // nft monitor of `ebtables -t nat -D PREROUTING -i vnet0 -j libvirt-I-vnet0`, and of -F.
+    const one = { table: NAT, rulesDeleted: 2, rulesAdded: 1, ruleChains: ['libvirt-I-vnet0', 'PREROUTING'] };
+    const all = {
+      table: NAT,
+      rulesDeleted: 5,
+      rulesAdded: 2,
+      ruleChains: ['libvirt-I-vnet0', 'I-vnet0-mac', 'PREROUTING'],
+    };
+    const by = { run: 'ebtables -t nat -D PREROUTING -i vnet0 -j libvirt-I-vnet0', parents: ['sh'] };
+    expect(burstOf(nativeCommit(by, one)).wiped).toBe(false);
+    expect(burstOf(nativeCommit({ run: 'ebtables -t nat -F', parents: ['sh'] }, all)).wiped).toBe(true);
+  });
+
+  it('is not heard as a wipe where of its own program only the command could be read', () => {
+    const run = 'ebtables --concurrent -t nat -F I-vnet0-mac';
+    expect(burstOf(nativeCommit({ run }, chains)).wiped).toBe(false);
   });
 
   it('our locks are nothing of the user’s', () => {
     expect(burstOf(nativeCommit({}, { table: FILTER, chainsDeleted: ['mw-01234567'] })).native.size).toBe(0);
+  });
+});
+
+describe('a lock that is taken away by a commit of its own', () => {
+  const heard = (change: Partial<NativeChange>): boolean => {
+    const made = nativeCommit({ run: 'ebtables-restore --noflush' }, { table: FILTER, ...change });
+    return isOwn({ ownSentinels: new Set<string>() } as unknown as PassContext, { kind: 'commit', commit: made });
+  };
+
+  it('is our own doing, and no reason to look', () => {
+    expect(heard({ chainsDeleted: ['mw-01234567'] })).toBe(true);
+  });
+
+  it.each([
+    { chainsDeleted: ['mw-01234567', 'mine'] },
+    { chainsDeleted: ['mw-01234567'], rulesDeleted: 1, ruleChains: ['FORWARD'] },
+    { chainsDeleted: ['mw-01234567'], chainsAdded: ['FORWARD'] },
+    { chainsDeleted: ['mw-01234567'], deletesTable: true },
+    { table: 'inet filter', chainsDeleted: ['mw-01234567'] },
+    {},
+  ])('is not, when anything else changed: %j', (change) => expect(heard(change)).toBe(false));
+});
+
+describe('neutron', () => {
+  const chains = ['neutronARP-tap5c0b1d02-3f', 'neutronMAC-tap5c0b1d02-3f'];
+
+  it('rewriting its chains is nothing of the user’s', () => {
+    const change = { table: NAT, chainsAdded: chains, rulesAdded: 3, ruleChains: chains };
+    expect(burstOf(nativeCommit({}, change)).native.size).toBe(0);
   });
 });

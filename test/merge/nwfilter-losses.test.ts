@@ -31,6 +31,15 @@ describe('a real guest’s filter', () => {
     expect(drift(KNOWN)).toEqual([]);
   });
 
+  it('is not what libvirt is still building, or left behind', () => {
+    const building = ['libvirt-J-vnet0', 'J-vnet0-mac', 'P-vnet0-ipv4'].map((name) =>
+      savedChain(name, 'ACCEPT', [`-A ${name} -j DROP`]),
+    );
+    const jump = savedChain('PREROUTING', 'ACCEPT', ['-A PREROUTING -i vnet0 -j libvirt-J-vnet0']);
+    const chains = [jump, ...building];
+    expect(nicFiltersIn({ ...filteredNat(), objects: chains, parts: chains })).toEqual(new Map());
+  });
+
   it('without its jump is unhooked', () => {
     const live = nicFiltersIn(without((chain) => chain === 'PREROUTING'));
     expect(drift(live)).toEqual(['foreign-unhooked libvirt-nwfilter 1 -A PREROUTING -i vnet0 -j libvirt-I-vnet0']);

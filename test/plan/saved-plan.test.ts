@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 
-import { usersSaved } from '../../src/classify/classify-saved.ts';
+import { ownerOfSavedRule, usersSaved } from '../../src/classify/classify-saved.ts';
 import { planSaved, targetOf } from '../../src/plan/saved-plan.ts';
 import { parseSaved } from '../../src/ruleset/nft/saved.ts';
 import { chainsOf, type NftTable } from '../../src/ruleset/nft/types.ts';
@@ -71,4 +71,29 @@ it('an ARP table is written whole', () => {
     '-A INPUT -j am',
     '-A am -j DROP -s 10.0.0.1',
   ]);
+});
+
+describe('beside neutron', () => {
+  // As its agent writes it for a port (agent/linuxbridge/arp_protect.py), and ebtables-save prints it.
+  const THEIRS = [
+    ':neutronARP-tap5c0b1d02-3f DROP\n:neutronMAC-tap5c0b1d02-3f DROP',
+    '-A PREROUTING -i tap5c0b1d02-3f -j neutronMAC-tap5c0b1d02-3f',
+    '-A PREROUTING -p ARP -i tap5c0b1d02-3f -j neutronARP-tap5c0b1d02-3f',
+    '-A neutronARP-tap5c0b1d02-3f -p ARP --arp-ip-src 10.0.0.5 -j ACCEPT\n-A neutronARP-tap5c0b1d02-3f -j DROP',
+    '-A neutronMAC-tap5c0b1d02-3f -i tap5c0b1d02-3f --among-src fa:16:3e:0:0:5 -j RETURN\n-A neutronMAC-tap5c0b1d02-3f -j DROP\n',
+  ].join('\n');
+
+  it('nothing of it is the user’s, and what comes back names none of it', () => {
+    const live = table(HEAD + THEIRS);
+    expect(chainsOf(usersSaved(live)).flatMap(({ name, rules }) => [name, rules.length])).toEqual([
+      ...['PREROUTING', 0, 'OUTPUT', 0, 'POSTROUTING', 0],
+    ]);
+    const want = table(`${HEAD}-A PREROUTING -i p9 -j DROP\n`);
+    expect(lines(live, want)).toEqual(['-I PREROUTING 1 -i p9 -j DROP']);
+    expect(ownerOfSavedRule('PREROUTING', '-A PREROUTING -i p9 -j neutronMAC-p9')).toBe('openstack-neutron');
+  });
+
+  it('a chain of the user’s with such a beginning is the user’s', () => {
+    expect(ownerOfSavedRule('PREROUTING', '-A PREROUTING -j neutronMAC-of-all-my-guests')).toBe('user');
+  });
 });
