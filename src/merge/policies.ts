@@ -9,7 +9,11 @@ import type { Drift } from './drift.ts';
 
 /** Who is taken to have set the policy of a chain of the table filter; undefined: nobody known. */
 export function policySetter({ tables }: Classified, chain: string): OwnerId | undefined {
-  const owners = tables.get('filter')?.chains.get(chain)?.claims.map(({ owner }) => owner) ?? [];
+  const owners =
+    tables
+      .get('filter')
+      ?.chains.get(chain)
+      ?.claims.map(({ owner }) => owner) ?? [];
   return owners.find((owner) => neighbourById(owner)?.policies?.includes(chain) === true);
 }
 

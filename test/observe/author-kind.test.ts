@@ -108,11 +108,7 @@ describe('known loaders', () => {
       { pid: 77, comm: 'iptables', cmdline: undefined, parents: [], unit: 'arno-iptables-firewall.service' },
       'runs in arno-iptables-firewall.service',
     ],
-    [
-      'firehol',
-      authorOf(['iptables-restore'], ['/bin/bash', '/usr/sbin/firehol', 'start']),
-      'parent firehol pid 70',
-    ],
+    ['firehol', authorOf(['iptables-restore'], ['/bin/bash', '/usr/sbin/firehol', 'start']), 'parent firehol pid 70'],
     ['/etc/nftables.conf', authorOf(['/usr/sbin/nft', '-f', '/etc/nftables.conf'], ['/sbin/init']), 'nft pid 77'],
     [
       '/etc/iptables/rules.v4',
