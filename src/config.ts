@@ -4,12 +4,15 @@
 // What it does not do: create or change a file.
 
 import { netnsEntryFor, type NetnsEntry, parseNetns } from './config/netns.ts';
+import { parseOrder } from './config/order.ts';
 import { parseOwner } from './config/owners.ts';
 import { accepts, expected, type Option, OPTIONS, type Value } from './config/options.ts';
 import type { Files } from './host/host.ts';
 import { overlay, parseVars, type RuleVars, type VarValue } from './config/vars.ts';
 import { didYouMean } from './nearest.ts';
+import type { OrderWish } from './owners/index.ts';
 import type { Neighbour } from './owners/types.ts';
+import type { Repairs } from './merge/owner-actions.ts';
 import type { Mode } from './pass/types.ts';
 
 export const DEFAULT_CONFIG_PATH = '/etc/mendwall/mendwall.toml';
@@ -47,6 +50,8 @@ export interface Config {
   readonly source: 'snapshot' | 'files';
   readonly repair: boolean;
   readonly openGuests: boolean;
+  /** `[repair]`: what is done about a neighbour that has lost rules, by owner; others are only told of. */
+  readonly repairs: Repairs;
   readonly fixConntrack: boolean;
   readonly contention: { readonly budget: number; readonly windowMs: number };
   readonly keep: { readonly last: number; readonly days: number };
@@ -58,6 +63,8 @@ export interface Config {
   readonly spool: string;
   /** Programs that `[[owners]]` describes, in the order of the files. */
   readonly owners: readonly Neighbour[];
+  /** Above whom the user's rules are to stand: `[[order]]`. */
+  readonly order: readonly OrderWish[];
   /** What templates of rule files may use: `[vars]`. */
   readonly vars: RuleVars;
   /** Namespaces that `[[netns]]` names, in the order of the files. */
@@ -86,6 +93,7 @@ export async function readConfig(files: ConfigFiles, request: ConfigRequest): Pr
   const owners: Neighbour[] = [];
   let vars: RuleVars = { values: {}, files: [] };
   const netns: NetnsEntry[] = [];
+  const order: OrderWish[] = [];
   const settings = new Map<string, Setting>(
     OPTIONS.map((option) => [option.key, { key: option.key, value: option.initial, from: 'default' }]),
   );
@@ -99,6 +107,7 @@ export async function readConfig(files: ConfigFiles, request: ConfigRequest): Pr
     owners.push(...found.owners);
     vars = overlay(vars, found.vars);
     netns.push(...found.netns);
+    order.push(...found.order);
     for (const setting of found.settings) settings.set(setting.key, setting);
     if (!found.exists && request.explicit && path === request.path) {
       problems.push({
@@ -114,7 +123,7 @@ export async function readConfig(files: ConfigFiles, request: ConfigRequest): Pr
   if (settings.get('paths.spool')?.from === 'default') followRun(settings);
   if (settings.get('paths.rules')?.from === 'default') followConfig(settings, request.path);
   if (problems.length > 0) return { kind: 'problems', problems };
-  const config = { ...configOf(settings), owners, netns, vars };
+  const config = { ...configOf(settings), owners, netns, order, vars };
   if (request.netns === undefined) return { kind: 'config', config, settings: [...settings.values()] };
   const inside = configInNetns(config, request.netns);
   for (const [key, value] of changedInNetns(inside)) settings.set(key, { key, value, from: '--netns' });
@@ -124,6 +133,7 @@ export async function readConfig(files: ConfigFiles, request: ConfigRequest): Pr
 /**
  * The same for a namespace: folders of its own, the mode of its `[[netns]]` entry. What is loaded there is always adopted: a
  * namespace made anew under its old name holds what its maker put in, and an old snapshot takes nothing away from it.
+ * No `[repair]`: a neighbour's command puts its rules where the neighbour runs, mostly on the host.
  */
 export function configInNetns(config: Config, name: string): Config {
   const runDir = `${config.runDir}/netns/${name}`;
@@ -131,6 +141,7 @@ export function configInNetns(config: Config, name: string): Config {
     ...config,
     mode: netnsEntryFor(config.netns, name)?.mode ?? config.mode,
     onLoad: 'adopt',
+    repairs: {},
     stateDir: `${config.stateDir}/netns/${name}`,
     runDir,
     spool: `${runDir}/spool`,
@@ -174,10 +185,11 @@ interface FileSettings {
   readonly owners: readonly Neighbour[];
   readonly vars: RuleVars;
   readonly netns: readonly NetnsEntry[];
+  readonly order: readonly OrderWish[];
 }
 
 const NO_VARS: RuleVars = { values: {}, files: [] };
-const NOTHING = { settings: [], problems: [], owners: [], netns: [], vars: NO_VARS };
+const NOTHING = { settings: [], problems: [], owners: [], netns: [], order: [], vars: NO_VARS };
 
 async function readOne(files: ConfigFiles, path: string, taken: readonly string[]): Promise<FileSettings> {
   const text = await files.read(path);
@@ -226,13 +238,15 @@ async function parseToml(file: string, text: string, taken: readonly string[]): 
 function checkTable(
   file: string,
   text: string,
-  { owners: described, netns: named, vars: variables, ...table }: Readonly<Record<string, unknown>>,
+  { owners: described, netns: named, order: orders, vars: variables, ...table }: Readonly<Record<string, unknown>>,
   taken: readonly string[],
 ): Omit<FileSettings, 'exists'> {
   const { owners, ...told } = checkOwners(file, text, described, taken);
   const netns = checkNetns(file, text, named);
-  const settings = [...told.settings, ...netns.settings];
-  const problems = [...told.problems, ...netns.problems];
+  const names = [...taken, ...owners.map(({ id }) => id)];
+  const order = checkOrder(file, text, orders, names);
+  const settings = [...told.settings, ...netns.settings, ...order.settings];
+  const problems = [...told.problems, ...netns.problems, ...order.problems];
   const vars = parseVars(variables, file);
   for (const { name, message } of vars.problems) {
     const place = placeOf(text, `vars.${name}`);
@@ -250,7 +264,7 @@ function checkTable(
       problems.push({ code: 'config-bad-value', file, ...place, message: badValue(option, value) });
     else settings.push({ key, value, from: `${file}:${place.line}` });
   }
-  return { settings, problems, owners, netns: netns.entries, vars };
+  return { settings, problems, owners, netns: netns.entries, order: order.entries, vars };
 }
 
 const shown = (value: VarValue): string => (typeof value === 'string' ? value : JSON.stringify(value));
@@ -307,10 +321,30 @@ function checkNetns(
   return checked;
 }
 
-/** Where a key of the n-th `[[owners]]` or `[[netns]]` stands; without a key, or without that key, the line of the entry itself. */
+/** The entries of `[[order]]`; each shows as one setting, `order.INPUT.fail2ban`. */
+function checkOrder(
+  file: string,
+  text: string,
+  wanted: unknown,
+  described: readonly string[],
+): Omit<Checked, 'owners'> & { readonly entries: readonly OrderWish[] } {
+  const checked = { entries: [] as OrderWish[], settings: [] as Setting[], problems: [] as ConfigProblem[] };
+  for (const [index, entry] of entriesOf(wanted).entries()) {
+    const { order, problems } = parseOrder(entry, described);
+    const place = (key: string | undefined) => placeOfEntry(text, 'order', index, key);
+    for (const { code, key, message } of problems) checked.problems.push({ code, file, ...place(key), message });
+    if (order === undefined) continue;
+    checked.entries.push(order);
+    const from = `${file}:${place(undefined).line}`;
+    checked.settings.push({ key: `order.${order.chain}.${order.above}`, value: 'above', from });
+  }
+  return checked;
+}
+
+/** Where a key of the n-th `[[owners]]`, `[[netns]]` or `[[order]]` stands; without a key, or without that key, the line of the entry itself. */
 function placeOfEntry(
   text: string,
-  list: 'owners' | 'netns',
+  list: 'owners' | 'netns' | 'order',
   entry: number,
   key: string | undefined,
 ): { line: number; column: number } {
@@ -361,7 +395,7 @@ export function placeOf(text: string, key: string): { readonly line: number; rea
   return { line: 1, column: 1 };
 }
 
-function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners' | 'netns' | 'vars'> {
+function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners' | 'netns' | 'order' | 'vars'> {
   // The table of options has checked each value; here it only gets its type back.
   const get = <T extends Value>(key: string): T => settings.get(key)?.value as T;
   return {
@@ -373,6 +407,7 @@ function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners'
     source: get<Config['source']>('user.source'),
     repair: get<boolean>('libvirt.repair'),
     openGuests: get<boolean>('libvirt.open_guests'),
+    repairs: repairsOf(settings),
     fixConntrack: get<boolean>('libvirt.fix_conntrack'),
     contention: { budget: get<number>('contention.budget'), windowMs: get<number>('contention.window_s') * 1000 },
     keep: { last: get<number>('snapshots.keep_last'), days: get<number>('snapshots.keep_days') },
@@ -383,6 +418,11 @@ function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners'
     procfs: get<string>('paths.procfs'),
     spool: get<string>('paths.spool'),
   };
+}
+
+function repairsOf(settings: ReadonlyMap<string, Setting>): Repairs {
+  const set = [...settings.values()].filter(({ key, value }) => key.startsWith('repair.') && value !== 'off');
+  return Object.fromEntries(set.map(({ key, value }) => [key.slice('repair.'.length), value as Repairs[string]]));
 }
 
 /** `mendwall.toml:3:1: config-bad-value: key "mode": expected "observe" or "merge", found "merg" (did you mean "merge"?)` */

@@ -7,7 +7,7 @@ import { classify, userPartOf } from './classify/classify.ts';
 import type { Config } from './config.ts';
 import type { Host } from './host/host.ts';
 import { createEngineReader } from './observe/engine.ts';
-import { useConfiguredOwners } from './owners/index.ts';
+import { useConfiguredOrder, useConfiguredOwners } from './owners/index.ts';
 import { newPinState } from './pass/pin.ts';
 import type { PassContext } from './pass/types.ts';
 import { openJournal } from './record/journal.ts';
@@ -31,6 +31,7 @@ export interface OpenedContext {
 /** Reads the state folder. Throws HostError `read-failed` when it is there and cannot be read. */
 export async function openContext(host: Host, config: Config): Promise<OpenedContext> {
   useConfiguredOwners(config.owners);
+  useConfiguredOrder(config.order);
   const files = openMemory(host, config.stateDir);
   const { memory, notes } = await files.load();
   const cache: PassContext['cache'] = { stale: true, networks: undefined, interfaces: new Set(), counters: new Map() };

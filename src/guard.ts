@@ -21,11 +21,15 @@ import { FAMILIES } from './ruleset/types.ts';
 import { armSentinels, dropSentinels } from './guard/sentinels.ts';
 import { afterRepair } from './guard/flows.ts';
 import { openNotifier } from './guard/notify.ts';
+import { openOwnerRepairs } from './guard/owner-repairs.ts';
+import type { Repairs } from './merge/owner-actions.ts';
 
 export interface GuardOptions extends SourceOptions, Omit<MachineSettings, 'events'> {
   readonly fixConntrack: boolean;
   /** `[user] pin_drops`. */
   readonly pinDrops: boolean;
+  /** `[repair]`. Default: nobody is asked. */
+  readonly repairs?: Repairs;
   /** `[user] pin_owner`; without pins nothing. Default false. */
   readonly pinOwner?: boolean;
   /** Left of a pause that a command began before this start. */
@@ -82,6 +86,12 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
   let stopped = false;
   let knownWish: unknown;
   const keepsPins = options.pinDrops && options.mode === 'merge';
+  const ownerRepairs = openOwnerRepairs({
+    context,
+    repairs: options.mode === 'merge' ? (options.repairs ?? {}) : {},
+    isQuiet: () => state.burst === undefined && !state.running && state.pausedUntilMs === undefined,
+    lookAgain: (reason) => feed({ kind: 'event', event: { kind: 'look', reason } }),
+  });
 
   function feed(input: Input): void {
     if (stopped) return;
@@ -166,9 +176,10 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
       sources?.backstop.reportCost(outcome.durationMs * (options.sharing?.() ?? 1));
     tellFacts();
     feed({ kind: 'pass-done', request, outcome });
+    if (request.mode !== 'merge' || request.scope !== undefined || !request.burstOver || failed) return;
+    ownerRepairs.look();
     // At rest, so that the next mend is one read and one commit.
-    if (request.mode === 'merge' && request.scope === undefined && request.burstOver && !failed)
-      await armSentinels(context);
+    await armSentinels(context);
   }
 
   function tellFacts(): void {
@@ -217,6 +228,7 @@ export function createGuard(context: PassContext, options: GuardOptions): Guard 
     async stop(gone) {
       await notifier.stopping();
       for (const timer of timers.values()) timer.cancel();
+      ownerRepairs.stop();
       stopped = true;
       if (gone !== undefined) await Promise.all([sources?.close(), letGoOfPins(context)]);
       await queue;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { netnsEntryFor } from '../src/config/netns.ts';
 import { OPTIONS, defaultConfigText } from '../src/config/options.ts';
-import { type ConfigRead, printConfigProblem, readConfig, type Setting } from '../src/config.ts';
+import { configInNetns, type ConfigRead, printConfigProblem, readConfig, type Setting } from '../src/config.ts';
 import { createFakeFiles } from './fake/files.ts';
 
 const PATH = '/etc/mendwall/mendwall.toml';
@@ -43,7 +43,7 @@ describe('the configuration', () => {
   });
 
   it('takes each option that the default file shows, once its # is gone', async () => {
-    const text = defaultConfigText().replace(/^# (\w+ = )/gm, '$1');
+    const text = defaultConfigText().replace(/^# ([\w-]+ = )/gm, '$1');
     const found = await settings({ [PATH]: text });
     for (const { key, initial } of OPTIONS)
       expect(found.get(key)).toEqual({ key, value: initial, from: expect.stringContaining(`${PATH}:`) as string });
@@ -253,5 +253,34 @@ describe('the configuration', () => {
     ])('refuses %j', async (text, message) => {
       expect((await problems(text)).join('\n')).toContain(`${PATH}:${message}`);
     });
+  });
+});
+
+describe('[repair] and [[order]]', () => {
+  it('are off, and name neighbours that can be helped so', async () => {
+    const found = await read({ [PATH]: '[repair]\nfail2ban = "ask"\nxen = "reinsert"\ndocker = "off"\n' });
+    expect(found).toMatchObject({
+      kind: 'config',
+      config: { repairs: { fail2ban: 'ask', xen: 'reinsert' }, order: [] },
+    });
+    expect(await read({})).toMatchObject({ config: { repairs: {}, order: [] } });
+    if (found.kind === 'config') expect(configInNetns(found.config, 'red').repairs).toEqual({});
+  });
+
+  it.each([
+    ['[repair]\nfail2ban = "reinsert"\n', 'config-bad-value'],
+    ['[repair]\nproxmox = "ask"\n', 'config-unknown-key'],
+    ['[[order]]\nuser_chain = "INPUT"\nabove = "fail2bann"\n', 'config-bad-value'],
+    ['[[order]]\nuser_chain = "INPUT"\nabove = "libvirt"\n', 'config-bad-value'],
+    ['[[order]]\nabove = "fail2ban"\n', 'config-bad-value'],
+    ['[[order]]\nuser_chain = "INPUT"\nabove = "fail2ban"\nbelow = "ufw"\n', 'config-unknown-key'],
+  ])('refuse %s', async (text, code) => {
+    expect(await read({ [PATH]: text })).toMatchObject({ kind: 'problems', problems: [{ code, file: PATH }] });
+  });
+
+  it('take the name of an [[owners]] entry, and show in the settings', async () => {
+    const text = '[[order]]\nuser_chain = "INPUT"\nabove = "acme"\n\n[[owners]]\nname = "acme"\nchains = ["ACME"]\n';
+    expect(await read({ [PATH]: text })).toMatchObject({ config: { order: [{ chain: 'INPUT', above: 'acme' }] } });
+    expect((await settings({ [PATH]: text })).get('order.INPUT.acme')?.value).toBe('above');
   });
 });

@@ -71,6 +71,7 @@ async function startIn(folder: RunFolder, host: RealHost, world: World, options:
     contention: config.contention,
     fixConntrack: config.fixConntrack,
     pinDrops: config.pinDrops,
+    repairs: config.repairs,
     pinOwner: config.pinOwner,
     pausedForMs: pause === undefined ? undefined : pause.untilMs - host.clock.wallMs(),
     procfs: config.procfs,

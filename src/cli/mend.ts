@@ -62,6 +62,7 @@ function show(session: Session, result: MendResult, edits: boolean): void {
   if (session.options.json === true)
     return session.printJson({ ...result, changed: result.outcomes.some(({ changed }) => changed) });
   for (const line of outcomeLines(result.outcomes, edits || session.options.verbose === true)) session.print(line);
+  for (const line of result.repairs) session.print(edits || result.paused !== undefined ? `would ${line}` : line);
   if (result.paused !== undefined)
     session.say(
       `paused until ${localTime(new Date(result.paused.untilMs).toISOString())}: nothing is written; \`mendwall resume\` ends it`,

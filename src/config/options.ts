@@ -1,6 +1,8 @@
 // Every option of mendwall.toml: its key, what it may be, its default, what it is for. Data only; config.ts reads files by it,
 // `init` writes the commented default file from it, `config show` prints it.
 
+import { NEIGHBOURS } from '../owners/index.ts';
+
 export type Value = string | number | boolean;
 
 export interface Option {
@@ -20,6 +22,19 @@ const oneOf = (...words: string[]): Option['type'] => ({ kind: 'one of', words }
 const BOOLEAN: Option['type'] = { kind: 'boolean' };
 const PATH: Option['type'] = { kind: 'path' };
 const number = (least: number): Option['type'] => ({ kind: 'number', least });
+
+/** `[repair]`: one key for each neighbour whose file says how it can be put right without a person. */
+const REPAIRS: readonly Option[] = NEIGHBOURS.filter(({ repair }) => repair.ask !== undefined || repair.reinsert).map(
+  ({ id, repair }) => ({
+    key: `repair.${id}`,
+    type: oneOf('off', ...(repair.ask === undefined ? [] : ['ask']), ...(repair.reinsert === true ? ['reinsert'] : [])),
+    initial: 'off',
+    about:
+      repair.ask === undefined
+        ? 'in merge mode, put its last known rules back by text'
+        : `in merge mode, run \`${repair.ask.join(' ')}\`${repair.onRequest ? `: ${repair.note}` : ''}`,
+  }),
+);
 
 export const OPTIONS: readonly Option[] = [
   {
@@ -92,6 +107,7 @@ export const OPTIONS: readonly Option[] = [
     initial: 90,
     about: '`snapshot prune` keeps those of the last so many days',
   },
+  ...REPAIRS,
   { key: 'log.format', type: oneOf('text', 'json'), initial: 'text', about: 'lines of the daemon' },
   { key: 'paths.state', type: PATH, initial: '/var/lib/mendwall', about: 'snapshots and journal' },
   { key: 'paths.rules', type: PATH, initial: '/etc/mendwall/rules.d', about: 'rule files: NN-name.v4, .v6, .nft' },
@@ -154,6 +170,15 @@ const NETNS_EXAMPLE = [
   '#   mode = "observe"',
 ];
 
+/** Above whom the user's rules are to stand; order.ts reads them. */
+const ORDER_EXAMPLE = [
+  '',
+  "# A chain whose rules of yours are to stand above a neighbour's, but for what ends the chain; as many as you need.",
+  '#   [[order]]',
+  '#   user_chain = "INPUT"',
+  '#   above = "fail2ban"',
+];
+
 /** The default file: every option commented out, so that it says what there is and sets nothing. */
 export function defaultConfigText(): string {
   const lines = [
@@ -166,8 +191,10 @@ export function defaultConfigText(): string {
     const [first = '', second] = option.key.split('.');
     const name = second ?? first;
     if (second !== undefined && first !== section) lines.push('', `[${first}]`);
+    if (first === 'repair' && first !== section)
+      lines.push('# What is done about a neighbour that has lost rules to somebody else, at most three times an hour.');
     section = second === undefined ? '' : first;
     lines.push(`# ${option.about}`, `# ${name} = ${JSON.stringify(option.initial)}`);
   }
-  return `${[...lines, ...OWNERS_EXAMPLE, ...NETNS_EXAMPLE].join('\n')}\n`;
+  return `${[...lines, ...OWNERS_EXAMPLE, ...NETNS_EXAMPLE, ...ORDER_EXAMPLE].join('\n')}\n`;
 }

@@ -12,10 +12,7 @@ export function describeOutcome(outcome: Outcome): string {
     ),
   ];
   const what = whatHappened(outcome);
-  const by =
-    outcome.by.length === 0
-      ? ''
-      : `; by ${outcome.by[0]}${outcome.by.length > 1 ? ` and ${outcome.by.length - 1} more` : ''}`;
+  const by = byText(outcome);
   const took = ` in ${Math.max(1, Math.round(outcome.committedMs ?? outcome.durationMs))} ms`;
   switch (outcome.kind) {
     case 'mended':
@@ -31,6 +28,13 @@ export function describeOutcome(outcome: Outcome): string {
       if (what === '') return by === '' || outcome.by[0] === 'hand' ? 'unchanged' : `rewritten, nothing to mend${by}`;
       return `${what}; nothing to write${by}`;
   }
+}
+
+/** Something that was changed was changed by somebody, known or not. */
+function byText({ by, tables }: Outcome): string {
+  const more = by.length > 1 ? ` and ${by.length - 1} more` : '';
+  if (by[0] !== undefined) return `; by ${by[0]}${more}`;
+  return tables.some(({ edits }) => edits.length > 0) ? '; by unknown' : '';
 }
 
 const WORDS: Readonly<Record<string, string>> = {

@@ -2,7 +2,9 @@
 
 import { type Heard, isNothing, joinHeard, NOTHING_HEARD } from './burst.ts';
 import { contendedChains } from './contention.ts';
+import type { Author } from '../events/types.ts';
 import { describeAuthor } from '../observe/author.ts';
+import { loaderOf, neighbourOf } from '../observe/author-kind.ts';
 import type { PassRequest } from '../pass/types.ts';
 import { LIBVIRT_QUIET_MS, type Next, quiet, type State, type Step } from './types.ts';
 
@@ -112,7 +114,7 @@ const HOOK_NEAR_MS = 2000;
 /** Who wrote in the burst that is open, for people. */
 export function byOf({ burst, hookMs }: State): string[] {
   if (burst === undefined) return [];
-  const authors = burst.authors.map((author) => describeAuthor(author));
+  const authors = burst.authors.map(describeWriter);
   const sinceHookMs = burst.libvirtMs - hookMs;
   const hook =
     Math.abs(sinceHookMs) > HOOK_NEAR_MS
@@ -125,4 +127,13 @@ export function byOf({ burst, hookMs }: State): string[] {
         ? [`libvirtd (inferred: only its rules${hook})`]
         : [];
   return [...new Set([...authors, ...libvirt])];
+}
+
+/** With whose it is, where the names of its processes and unit do not say it: `python3 pid 60 <- bash pid 3, ufw`. */
+function describeWriter(author: Author): string {
+  const text = describeAuthor(author);
+  const loader = loaderOf(author)?.name;
+  const name = loader ?? neighbourOf(author)?.name;
+  if (name === undefined || text.includes(name)) return text;
+  return loader === undefined ? `${text}, ${name}` : `${text}, a load by ${name}`;
 }

@@ -22,6 +22,10 @@ export interface LostNeighbour {
   readonly emptied: boolean;
   /** Only jumps are gone; its chains are still filled. */
   readonly unhooked: boolean;
+  /** Its rules were asked for, or put back, since: what its program writes is no proof that they stand. */
+  readonly asked?: true;
+  /** All of its lost rules in order, where its owner's file says that they may go back by text. */
+  readonly gone?: readonly string[];
 }
 
 /** How the tables of this pass came to be as they are. */
@@ -61,7 +65,9 @@ function lostIn(
   return [...byOwner].map(([owner, lost]) => {
     const first = lost.find(({ chain }) => chain.owner === undefined) ?? lost[0];
     const name = first?.chain.name ?? '';
+    const byText = neighbourById(owner)?.repair.reinsert === true;
     return {
+      ...(byText ? { gone: lost.map(({ text }) => text) } : {}),
       family,
       table,
       owner,
@@ -94,9 +100,14 @@ export function stillLost(
     if (loss.family !== live.ruleset.family) return true;
     const table = live.tables.get(loss.table);
     const stands = table?.chains.get(loss.chain)?.chain.rules.some((rule) => rule.text === loss.text) === true;
-    return !writers.has(loss.owner) && !stands && !(loss.emptied && hasRules(table, loss.chain, loss.owner));
+    const spoke = writers.has(loss.owner) && !(loss.asked === true && hasChains(table, loss.owner));
+    return !spoke && !stands && !(loss.emptied && hasRules(table, loss.chain, loss.owner));
   });
 }
+
+/** One that has written and keeps no chain wants no rules now (fail2ban without a ban); chains without their jump do nothing. */
+const hasChains = (live: ClassifiedTable | undefined, owner: OwnerId): boolean =>
+  [...(live?.chains.values() ?? [])].some(({ claim }) => claim.owner === owner);
 
 /** What was lost before, and what is lost now; one entry for each neighbour and table. */
 export function joinLost(before: readonly LostNeighbour[], now: readonly LostNeighbour[]): LostNeighbour[] {
@@ -106,18 +117,18 @@ export function joinLost(before: readonly LostNeighbour[], now: readonly LostNei
 
 /** `foreign-lost ip filter: fail2ban lost 3 rules, first -A INPUT ... -j f2b-sshd; puts it right: fail2ban-client reload` */
 export function lostDrift(lost: readonly LostNeighbour[]): Drift[] {
-  return lost.map(({ family, table, owner, rules, text, unhooked }) => ({
+  return lost.map(({ family, table, owner, rules, text, unhooked, asked }) => ({
     kind: unhooked ? 'foreign-unhooked' : 'foreign-lost',
     family,
     table,
     chain: '',
     text: '',
     owner,
-    evidence: `${owner} lost ${rules} ${rules === 1 ? 'rule' : 'rules'}, first ${text}; ${remedyOf(owner)}`,
+    evidence: `${owner} lost ${rules} ${rules === 1 ? 'rule' : 'rules'}, first ${text}; ${remedyOf(owner)}${asked === true ? '; asked for by mendwall, and not back yet' : ''}`,
   }));
 }
 
-/** What an admin does about it. mendwall runs none of these. */
+/** What puts it right. mendwall runs it only where `[repair]` says so. */
 export function remedyOf(owner: OwnerId): string {
   const repair = neighbourById(owner)?.repair;
   const note = repair?.note === undefined ? '' : ` (${repair.note})`;

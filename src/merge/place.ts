@@ -3,7 +3,7 @@
 // nearest sibling, else at its owner's default, else where it stands now.
 // Guarantees: foreign rules keep their live order within one place; nothing is lost, doubled or altered.
 
-import { isLeftToUser, keepsSlot, ownerById } from '../owners/index.ts';
+import { isLeftToUser, isWantedBelow, keepsSlot, ownerById } from '../owners/index.ts';
 import { pairCopies } from '../ruleset/align.ts';
 import { type Item, type OwnerId, ruleTexts } from '../ruleset/user-part.ts';
 import { catchAllPlace } from './catch-all.ts';
@@ -64,8 +64,9 @@ function placeForeign(
   const below = nearestKnown(foreign, bySlot, -1);
   let livePlaces: readonly (number | undefined)[] | undefined;
   let catchAll: number | undefined;
+  let end: number | undefined;
   const asLive = (index: number): number | undefined => (livePlaces ??= placesInLive(users, foreign, live()))[index];
-  return foreign.map((rule, index) => {
+  const placeOf = (rule: PlacedRule, index: number): number => {
     const known = bySlot[index] ?? betweenSiblings(above[index], below[index], () => asLive(index));
     if (known !== undefined) return known;
     const owner = ownerById(rule.owner);
@@ -73,7 +74,13 @@ function placeForeign(
     if (slot !== undefined && keepsSlot(rule.owner, chainOf(rule.text))) return slot.place;
     if (owner?.place === 'catch-all') return (catchAll ??= catchAllPlace(users, isGuestBridge));
     return asLive(index) ?? (isLeftToUser(rule.owner, chainOf(rule.text)) ? users.length : 0);
-  });
+  };
+  // Below the user's rules, but not below what ends the chain for every interface: there the neighbour's would be dead.
+  return foreign.map((rule, index) =>
+    isWantedBelow(rule.owner, chainOf(rule.text))
+      ? Math.max(placeOf(rule, index), (end ??= catchAllPlace(users, () => true)))
+      : placeOf(rule, index),
+  );
 }
 
 /**

@@ -25,6 +25,11 @@ const LOADER_UNITS = new Set([
   'nftables.service',
   'ferm.service',
   'firehol.service',
+  'arno-iptables-firewall.service',
+  'iptables-restore.service', // Gentoo
+  'ip6tables-restore.service',
+  'ebtables.service', // RHEL
+  'arptables.service',
 ]);
 const LOADER_PROGRAMS = new Set([
   'iptables.init', // RHEL: /usr/libexec/iptables/iptables.init
@@ -34,6 +39,7 @@ const LOADER_PROGRAMS = new Set([
   'ip6tables-apply',
   'ferm',
   'firehol',
+  'arno-iptables-firewall',
 ]);
 /** What such a loader reads, when somebody runs iptables-restore or nft on it by hand, in ifupdown or rc.local. */
 const BOOT_FILES = [

@@ -67,14 +67,15 @@ function unitOf(cgroup: string | undefined): string | undefined {
 }
 
 /**
- * The author for people: `iptables-restore pid 77 <- bash pid 70 <- sshd pid 12`; `iptables pid 4421 (parent unknown)`;
- * `unknown process` when the kernel did not say (pid 0).
+ * The author for people: `iptables-restore pid 77 <- bash pid 70 <- sshd pid 12 in ssh.service`; `iptables pid 4421 (parent
+ * unknown)`; `unknown process` when the kernel did not say (pid 0).
  */
 export function describeAuthor(author: Author): string {
   if (author.pid === 0) return 'unknown process';
   const self = `${nameOf(author)} pid ${author.pid}`;
-  if (author.parents.length === 0) return author.pid === 1 ? self : `${self} (parent unknown)`;
-  return [self, ...author.parents.map((parent) => `${nameOf(parent)} pid ${parent.pid}`)].join(' <- ');
+  const unit = author.unit === undefined ? '' : ` in ${author.unit}`;
+  if (author.parents.length === 0) return author.pid === 1 ? self : `${self} (parent unknown)${unit}`;
+  return [self, ...author.parents.map((parent) => `${nameOf(parent)} pid ${parent.pid}`)].join(' <- ') + unit;
 }
 
 /** The command's name; when the kernel cut it, the whole one from the command line if that begins so. */

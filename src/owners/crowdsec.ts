@@ -21,7 +21,11 @@ export const crowdsec = neighbour({
     reload: 'at the top again',
     stop: 'leaves everything after SIGTERM',
   },
-  repair: { command: 'systemctl restart crowdsec-firewall-bouncer', onRequest: false },
+  repair: {
+    command: 'systemctl restart crowdsec-firewall-bouncer',
+    onRequest: false,
+    ask: ['systemctl', 'restart', 'crowdsec-firewall-bouncer'],
+  },
   verified: 'unverified',
   source: 'crowdsec-firewall-bouncer 0.0.25 of Debian 12, run; chain names from its source; no capture kept here',
 });

@@ -59,6 +59,7 @@ export const docker = neighbour({
   repair: {
     command: 'systemctl restart docker',
     onRequest: true,
+    ask: ['systemctl', 'restart', 'docker'],
     note: 'may restart containers; `docker network create` repairs a part only',
   },
   verified: 'writers/docker',

@@ -26,6 +26,7 @@ export const fail2ban = neighbour({
   repair: {
     command: 'fail2ban-client reload --restart',
     onRequest: false,
+    ask: ['fail2ban-client', 'reload', '--restart'],
     note: 'bans come back from its database; a plain reload changes nothing, and a ban after a flush goes into a chain that nothing jumps to',
   },
   verified: 'writers/fail2ban-iptables-multiport',

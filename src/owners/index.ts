@@ -93,6 +93,23 @@ export function useConfiguredOwners(configured: readonly Neighbour[]): void {
   tableOwners = nativeTableOwners(neighbours);
 }
 
+/** The user's rules of this chain are to stand above this neighbour's (`[[order]]`). */
+export interface OrderWish {
+  readonly chain: string;
+  readonly above: OwnerId;
+}
+
+let orderWishes: readonly OrderWish[] = [];
+
+/** Takes the orders that the configuration asks for; called where `useConfiguredOwners` is. */
+export function useConfiguredOrder(wishes: readonly OrderWish[]): void {
+  orderWishes = wishes;
+}
+
+/** True where the configuration wants the user's rules of this chain above this owner's. */
+export const isWantedBelow = (id: OwnerId, chain: string): boolean =>
+  orderWishes.some((wish) => wish.above === id && wish.chain === chain);
+
 /** Everybody's claims on one table. */
 export function claimAll(view: OwnerView, sheet: ClaimSheet): void {
   for (const owner of OWNERS_FIRST) owner.claim(view, sheet);

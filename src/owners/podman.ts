@@ -20,7 +20,7 @@ export const podman = neighbour({
     reload: 'deletes and appends its own rules, in another order',
     stop: 'takes its own rules out; the shared chains stay',
   },
-  repair: { command: 'podman network reload --all', onRequest: false },
+  repair: { command: 'podman network reload --all', onRequest: false, ask: ['podman', 'network', 'reload', '--all'] },
   verified: 'unverified',
   source: 'podman 4.3.1 with netavark 1.4 and 1.14 on Debian 12 and 13, run; no capture kept here',
 });

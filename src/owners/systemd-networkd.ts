@@ -13,7 +13,7 @@ export const systemdNetworkd = neighbour({
     reload: 'makes it again when the next address cannot be added',
     stop: 'leaves it',
   },
-  repair: { command: 'networkctl reload', onRequest: false },
+  repair: { command: 'networkctl reload', onRequest: false, ask: ['networkctl', 'reload'] },
   verified: 'unverified',
   source: 'systemd’s src/shared/firewall-util-nft.c, read; not run',
 });

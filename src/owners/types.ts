@@ -129,6 +129,8 @@ export interface Neighbour extends OwnerTraits {
   readonly comments?: RegExp;
   /** Native nftables tables that are its own: `inet netavark`. */
   readonly tables?: readonly string[];
+  /** Built-in chains of the table filter whose policy it sets; a policy is its own while a jump of its stands in the chain. */
+  readonly policies?: readonly string[];
   /** What it does with its own and with others' rules, for people. */
   readonly habits: { readonly start: string; readonly reload: string; readonly stop: string };
   /** How its rules come back after somebody else's flush. */
@@ -138,6 +140,13 @@ export interface Neighbour extends OwnerTraits {
     /** True when the command disturbs more than rules (restarts containers, breaks connections): never without being asked. */
     readonly onRequest: boolean;
     readonly note?: string;
+    /** The program's own command, `[repair] ID = "ask"`; undefined: `command` is for people. Run as it stands, without a shell. */
+    readonly ask?: readonly [string, ...string[]];
+    /**
+     * True where its last known rules may go back by text, `[repair] ID = "reinsert"`: it deletes by text, keeps no state of its
+     * own about them, and all of them stand in built-in chains.
+     */
+    readonly reinsert?: true;
   };
   /** Folder below test/captures with what the program itself wrote; every line of it is labelled by a test. */
   readonly verified: string | 'unverified';

@@ -10,6 +10,7 @@ export const ufw = neighbour({
     { name: 'ufw6-*', form: /^ufw6-[a-z0-9-]+$/ },
   ],
   comments: /^[ds]app_/, // -m comment --comment "dapp_OpenSSH"
+  policies: ['INPUT', 'OUTPUT', 'FORWARD'],
   programs: [{ name: /^(ufw|ufw-init)$/, reach: 2 }], // python3 /usr/sbin/ufw reload
   slot: 'kept',
   habits: {
@@ -20,6 +21,7 @@ export const ufw = neighbour({
   repair: {
     command: 'ufw reload',
     onRequest: false,
+    ask: ['ufw', 'reload'],
     note: 'brings the jumps back only where its chains are gone; after `iptables -F` disable it, delete the empty ufw-* chains (`iptables -X CHAIN`), enable it',
   },
   verified: 'writers/ufw',

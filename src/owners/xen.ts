@@ -40,6 +40,7 @@ export const xen = neighbour({
   repair: {
     command: undefined,
     onRequest: false,
+    reinsert: true,
     note: 'only the guest’s next start (`xl reboot`) writes its rules again',
   },
   verified: 'writers/xen',

@@ -2,6 +2,7 @@
 
 import { type Drift, pendingBetween, waitingDrift } from '../merge/drift.ts';
 import { lostDrift, type LostNeighbour } from '../merge/foreign-lost.ts';
+import { withoutSetPolicies } from '../merge/policies.ts';
 import type { TableWork, Waiting } from '../plan/family-plan.ts';
 import { renderEdit } from '../plan/render.ts';
 import type { Memory } from '../record/memory.ts';
@@ -29,7 +30,9 @@ export function outcomeOf(
   const committed = ending.done.filter((each) => each.result.kind === 'committed');
   const work = ending.kind === 'unreadable' ? [] : ending.work;
   const tables = work.flatMap((family) => family.tables.map((each) => tableReport(each, ending)));
-  const pending = FAMILIES.flatMap((family) => pendingBetween(memory.snapshot[family], memory.wish[family]));
+  const live = ending.kind === 'seen' ? ending.seen.families.map(({ classified }) => classified) : [];
+  const differs = FAMILIES.flatMap((family) => pendingBetween(memory.snapshot[family], memory.wish[family]));
+  const pending = withoutSetPolicies(differs, live);
   return {
     kind: kindOf(request, ending, committed.length > 0, tables),
     trigger: request.trigger,

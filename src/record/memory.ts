@@ -49,6 +49,8 @@ export interface LostRules {
   readonly text: string;
   readonly emptied: boolean;
   readonly unhooked: boolean;
+  readonly asked?: true;
+  readonly gone?: readonly string[];
 }
 
 export interface Memory {

@@ -1,6 +1,8 @@
 // `mend`: one pass now. The user's rules first, at once; then, when something of a neighbour's is missing and the
 // neighbour is quiet, that too.
 
+import { carryOut, lostNow } from '../guard/owner-repairs.ts';
+import { describeAction, describeRepairs, ownerActions } from '../merge/owner-actions.ts';
 import { isLibvirts } from '../owners/index.ts';
 import { runPass } from '../pass.ts';
 import type { Mode, Outcome, PassRequest } from '../pass/types.ts';
@@ -20,8 +22,10 @@ export interface MendArgs {
 export interface MendResult {
   readonly kind: 'mend';
   readonly mode: Mode;
-  /** One or two passes; what is left is that of the last. */
+  /** Passes, in order; what is left is that of the last. */
   readonly outcomes: readonly Outcome[];
+  /** What was done by `[repair]` for neighbours that have lost rules, or would be; each with its trouble, if there was any. */
+  readonly repairs: readonly string[];
   /** Set when a pause kept it from writing. */
   readonly paused: PauseState | undefined;
 }
@@ -30,12 +34,32 @@ export async function mend(world: World, args: MendArgs): Promise<MendResult | R
   const { memory } = world.context;
   if (memory.snapshotId === undefined) return noSnapshot(memory);
   const paused = await readPause(world.context);
-  return {
-    kind: 'mend',
-    mode: args.mode ?? world.config.mode,
-    outcomes: await passes(world, { ...args, dryRun: args.dryRun || paused !== undefined }),
-    paused,
-  };
+  const mode = args.mode ?? world.config.mode;
+  const dryRun = args.dryRun || paused !== undefined;
+  const outcomes = await passes(world, { ...args, dryRun });
+  if (dryRun || mode === 'observe')
+    return { kind: 'mend', mode, outcomes, repairs: wouldRepair(world, outcomes), paused };
+  const repairs = await repairOwners(world);
+  const after = repairs.length === 0 ? [] : await passes(world, args);
+  return { kind: 'mend', mode, outcomes: [...outcomes, ...after], repairs, paused };
+}
+
+function wouldRepair({ config }: World, outcomes: readonly Outcome[]): string[] {
+  const lost = outcomes.at(-1)?.drift.filter(({ kind }) => kind.startsWith('foreign-')) ?? [];
+  return describeRepairs(
+    lost.map(({ owner }) => owner),
+    config.repairs,
+  );
+}
+
+/** Once each; whether it helped shows in the pass after it. */
+async function repairOwners({ context, config }: World): Promise<string[]> {
+  const said: string[] = [];
+  for (const action of ownerActions(lostNow(context), config.repairs)) {
+    const trouble = await carryOut(context, action);
+    said.push(trouble === undefined ? describeAction(action) : `${describeAction(action)}: ${trouble}`);
+  }
+  return said;
 }
 
 /** The passes of one mend. */

@@ -84,6 +84,7 @@ export async function openRoom(options: RoomOptions): Promise<Room> {
       contention: config.contention,
       fixConntrack: false,
       pinDrops: config.pinDrops,
+      repairs: config.repairs,
       pausedForMs: undefined,
       bus: libvirtdBus(() => process.isAlive() && asked()),
       procfs: config.procfs,

@@ -98,6 +98,17 @@ describe('known loaders', () => {
       authorOf(['iptables-restore'], ['/usr/bin/perl', '/usr/sbin/ferm', '/etc/ferm/ferm.conf']),
       'parent ferm pid 70',
     ],
+    [
+      'arno-iptables-firewall',
+      authorOf(IPTABLES, ['/bin/bash', '/usr/sbin/arno-iptables-firewall', 'restart']),
+      'parent arno-iptables-firewall pid 70',
+    ],
+    [
+      'arno-iptables-firewall.service',
+      { pid: 77, comm: 'iptables', cmdline: undefined, parents: [], unit: 'arno-iptables-firewall.service' },
+      'runs in arno-iptables-firewall.service',
+    ],
+    ['firehol', authorOf(['iptables-restore'], ['/bin/bash', '/usr/sbin/firehol', 'start']), 'parent firehol pid 70'],
     ['/etc/nftables.conf', authorOf(['/usr/sbin/nft', '-f', '/etc/nftables.conf'], ['/sbin/init']), 'nft pid 77'],
     [
       '/etc/iptables/rules.v4',

@@ -103,6 +103,9 @@ describe('the author for people', () => {
 
   it('keeps the cut name when the rest was not read', () => {
     expect(describeAuthor({ ...author, comm: 'iptables-restor' })).toBe('iptables-restor pid 4421 (parent unknown)');
+    expect(describeAuthor({ ...author, unit: 'ferm.service' })).toBe(
+      'iptables pid 4421 (parent unknown) in ferm.service',
+    );
   });
 
   it('does not complete a name from another program’s command line', () => {
