@@ -73,7 +73,8 @@ interface Stand {
   readonly neighbour: LabNeighbour;
 }
 
-const LATEST_MS = 8_000;
+/** A bound, not an aim: firewalld flushes more than once in a reload, and on a busy machine takes seconds between. */
+const LATEST_MS = 30_000;
 /** libvirt and others answer a reload by themselves, soon after it. */
 const AFTERMATH_MS = 600;
 

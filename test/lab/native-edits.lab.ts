@@ -264,11 +264,13 @@ describe('the command line', () => {
     await verb(hypervisor, 'snapshot', '-m', 'with 81', '--yes');
     expect((await mendwall(hypervisor, 'diff')).exitCode).toBe(0);
     expect(await verb(hypervisor, 'snapshot', 'show')).toContain('tcp dport 81 accept');
+    const mark = guard.logMark();
     const loaded = await load(OTHER);
     await guard.idle();
     await expectStands(stage, loaded, libvirt, 'a foreign load');
-    await verb(hypervisor, 'accept', '--yes');
-    expect(await standing(hypervisor)).toEqual(loaded);
+    const accepted = await verb(hypervisor, 'accept', '--yes');
+    const stands = await standing(hypervisor);
+    expect(stands, [accepted, ...guard.logSince(mark)].join('\n')).toEqual(loaded);
     expect((await mendwall(hypervisor, 'diff')).exitCode).toBe(0);
   });
 });

@@ -65,7 +65,7 @@ const BASES: Readonly<Record<string, { readonly hooks: string; readonly priority
   nat: { hooks: 'prerouting input output postrouting', priority: 100 },
   mangle: { hooks: 'prerouting input forward output postrouting', priority: -150 },
   raw: { hooks: 'prerouting output', priority: -300 },
-  security: { hooks: 'input forward output', priority: 50 },
+  security: { hooks: 'input forward output', priority: 150 }, // iptables-nft's own; the legacy engine's is 50
 };
 
 /** A base chain as iptables makes it: any other in its tables it calls incompatible, and leaves alone. */
