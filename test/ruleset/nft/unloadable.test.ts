@@ -144,7 +144,7 @@ describe("tables of iptables'", () => {
       const found = [...iptablesTables(ruleset).keys()];
       const expected = ruleset.tables
         .map(tableKey)
-        .filter((key) => /^(?:ip6? (?:filter|nat|mangle|raw)|bridge (?:filter|nat))$/.test(key));
+        .filter((key) => /^(?:ip6? (?:filter|nat|mangle|raw|security)|bridge (?:filter|nat))$/.test(key));
       expect([name, found]).toEqual([name, expected]);
     }
   });
