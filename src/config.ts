@@ -3,13 +3,11 @@
 // expected, what was found, and the nearest key. The only file that imports smol-toml, loaded only when a file says anything.
 // What it does not do: create or change a file.
 
-import { netnsEntryFor, type NetnsEntry, parseNetns } from './config/netns.ts';
-import { parseOrder } from './config/order.ts';
-import { parseOwner } from './config/owners.ts';
-import { accepts, expected, type Option, OPTIONS, type Value } from './config/options.ts';
+import { type CheckedFile, checkTable } from './config/check.ts';
+import { netnsEntryFor, type NetnsEntry } from './config/netns.ts';
+import { OPTIONS, type Value } from './config/options.ts';
+import { overlay, type RuleVars } from './config/vars.ts';
 import type { Files } from './host/host.ts';
-import { overlay, parseVars, type RuleVars, type VarValue } from './config/vars.ts';
-import { didYouMean } from './nearest.ts';
 import type { OrderWish } from './owners/index.ts';
 import type { Neighbour } from './owners/types.ts';
 import type { Repairs } from './merge/owner-actions.ts';
@@ -91,7 +89,7 @@ type ConfigFiles = Pick<Files, 'read' | 'list' | 'stat' | 'readLink'>;
 export async function readConfig(files: ConfigFiles, request: ConfigRequest): Promise<ConfigRead> {
   const problems: ConfigProblem[] = [];
   const owners: Neighbour[] = [];
-  let vars: RuleVars = { values: {}, files: [] };
+  let vars = NO_VARS;
   const netns: NetnsEntry[] = [];
   const order: OrderWish[] = [];
   const settings = new Map<string, Setting>(
@@ -178,14 +176,8 @@ async function configFiles(files: ConfigFiles, path: string): Promise<string[]> 
   return [path, ...names.map((name) => `${folder}/${name}`)];
 }
 
-interface FileSettings {
+interface FileSettings extends CheckedFile {
   readonly exists: boolean;
-  readonly settings: readonly Setting[];
-  readonly problems: readonly ConfigProblem[];
-  readonly owners: readonly Neighbour[];
-  readonly vars: RuleVars;
-  readonly netns: readonly NetnsEntry[];
-  readonly order: readonly OrderWish[];
 }
 
 const NO_VARS: RuleVars = { values: {}, files: [] };
@@ -220,11 +212,11 @@ async function writableByOthers(files: ConfigFiles, path: string): Promise<Confi
   };
 }
 
-async function parseToml(file: string, text: string, taken: readonly string[]): Promise<Omit<FileSettings, 'exists'>> {
+async function parseToml(file: string, text: string, taken: readonly string[]): Promise<CheckedFile> {
   if (!/^[^#\n]*\S/m.test(text.replace(/^\s*#.*$/gm, ''))) return NOTHING;
   const { parse, TomlError } = await import('smol-toml');
   try {
-    return checkTable(file, text, parse(text), taken);
+    return checkTable({ file, text }, parse(text), taken);
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
     const [message = ''] = error.message.split('\n');
@@ -233,166 +225,6 @@ async function parseToml(file: string, text: string, taken: readonly string[]): 
       problems: [{ code: 'config-syntax', file, line: error.line, column: error.column, message }],
     };
   }
-}
-
-function checkTable(
-  file: string,
-  text: string,
-  { owners: described, netns: named, order: orders, vars: variables, ...table }: Readonly<Record<string, unknown>>,
-  taken: readonly string[],
-): Omit<FileSettings, 'exists'> {
-  const { owners, ...told } = checkOwners(file, text, described, taken);
-  const netns = checkNetns(file, text, named);
-  const names = [...taken, ...owners.map(({ id }) => id)];
-  const order = checkOrder(file, text, orders, names);
-  const settings = [...told.settings, ...netns.settings, ...order.settings];
-  const problems = [...told.problems, ...netns.problems, ...order.problems];
-  const vars = parseVars(variables, file);
-  for (const { name, message } of vars.problems) {
-    const place = placeOf(text, `vars.${name}`);
-    problems.push({ code: 'config-bad-value', file, ...place, message: `key "vars.${name}": ${message}` });
-  }
-  for (const [name, value] of Object.entries(vars.values))
-    settings.push({ key: `vars.${name}`, value: shown(value), from: `${file}:${placeOf(text, `vars.${name}`).line}` });
-  for (const { name, path } of vars.files)
-    settings.push({ key: `vars.${name}`, value: path, from: `${file}:${placeOf(text, `vars.${name}`).line}` });
-  for (const [key, value] of flatten(table)) {
-    const place = placeOf(text, key);
-    const option = OPTIONS.find((each) => each.key === key);
-    if (option === undefined) problems.push({ code: 'config-unknown-key', file, ...place, message: unknownKey(key) });
-    else if (!accepts(option, value))
-      problems.push({ code: 'config-bad-value', file, ...place, message: badValue(option, value) });
-    else settings.push({ key, value, from: `${file}:${place.line}` });
-  }
-  return { settings, problems, owners, netns: netns.entries, order: order.entries, vars };
-}
-
-const shown = (value: VarValue): string => (typeof value === 'string' ? value : JSON.stringify(value));
-
-interface Checked {
-  readonly owners: Neighbour[];
-  readonly settings: Setting[];
-  readonly problems: ConfigProblem[];
-}
-
-/** The entries of `[[owners]]`; each shows as one setting, `owners.acme-agent`. */
-function checkOwners(file: string, text: string, described: unknown, taken: readonly string[]): Checked {
-  const checked: Checked = { owners: [], settings: [], problems: [] };
-  for (const [index, entry] of entriesOf(described).entries()) {
-    const { owner, problems } = parseOwner(entry, [...taken, ...checked.owners.map(({ id }) => id)]);
-    const place = (key: string | undefined): { line: number; column: number } =>
-      placeOfEntry(text, 'owners', index, key);
-    for (const { code, key, message } of problems) checked.problems.push({ code, file, ...place(key), message });
-    if (owner === undefined) continue;
-    checked.owners.push(owner);
-    const told = [
-      ...(owner.chains ?? []).map(({ name }) => name),
-      ...(owner.rules ?? []).map((rule) => rule.evidence),
-      ...(owner.tables ?? []),
-    ];
-    checked.settings.push({
-      key: `owners.${owner.id}`,
-      value: told.join(', '),
-      from: `${file}:${place(undefined).line}`,
-    });
-  }
-  return checked;
-}
-
-const entriesOf = (value: unknown): readonly unknown[] =>
-  Array.isArray(value) ? value : value === undefined ? [] : [value];
-
-/** The entries of `[[netns]]`; each shows as one setting, `netns.qrouter-*`. */
-function checkNetns(
-  file: string,
-  text: string,
-  named: unknown,
-): Omit<Checked, 'owners'> & { readonly entries: readonly NetnsEntry[] } {
-  const checked = { entries: [] as NetnsEntry[], settings: [] as Setting[], problems: [] as ConfigProblem[] };
-  for (const [index, entry] of entriesOf(named).entries()) {
-    const { netns, problems } = parseNetns(entry);
-    const place = (key: string | undefined) => placeOfEntry(text, 'netns', index, key);
-    for (const { code, key, message } of problems) checked.problems.push({ code, file, ...place(key), message });
-    if (netns === undefined) continue;
-    checked.entries.push(netns);
-    const from = `${file}:${place(undefined).line}`;
-    checked.settings.push({ key: `netns.${netns.pattern}`, value: netns.mode ?? "the daemon's mode", from });
-  }
-  return checked;
-}
-
-/** The entries of `[[order]]`; each shows as one setting, `order.INPUT.fail2ban`. */
-function checkOrder(
-  file: string,
-  text: string,
-  wanted: unknown,
-  described: readonly string[],
-): Omit<Checked, 'owners'> & { readonly entries: readonly OrderWish[] } {
-  const checked = { entries: [] as OrderWish[], settings: [] as Setting[], problems: [] as ConfigProblem[] };
-  for (const [index, entry] of entriesOf(wanted).entries()) {
-    const { order, problems } = parseOrder(entry, described);
-    const place = (key: string | undefined) => placeOfEntry(text, 'order', index, key);
-    for (const { code, key, message } of problems) checked.problems.push({ code, file, ...place(key), message });
-    if (order === undefined) continue;
-    checked.entries.push(order);
-    const from = `${file}:${place(undefined).line}`;
-    checked.settings.push({ key: `order.${order.chain}.${order.above}`, value: 'above', from });
-  }
-  return checked;
-}
-
-/** Where a key of the n-th `[[owners]]`, `[[netns]]` or `[[order]]` stands; without a key, or without that key, the line of the entry itself. */
-function placeOfEntry(
-  text: string,
-  list: 'owners' | 'netns' | 'order',
-  entry: number,
-  key: string | undefined,
-): { line: number; column: number } {
-  const lines = text.split('\n');
-  const heads = lines.flatMap((line, index) => (isHead(line, list) ? [index] : [])); // [[owners]]
-  const head = heads[entry] ?? lines.findIndex((line) => /^\s*\[?\s*(\w+)/.exec(line)?.[1] === list); // owners = [{ name = "acme" }]
-  for (let at = head + 1; key !== undefined && at < lines.length && !/^\s*\[/.test(lines[at] ?? ''); at++) {
-    const [, indent = '', name] = /^(\s*)["']?([\w-]+)["']?\s*=/.exec(lines[at] ?? '') ?? []; // comment = "acme:*"
-    if (name === key) return { line: at + 1, column: indent.length + 1 };
-  }
-  return { line: Math.max(0, head) + 1, column: 1 };
-}
-
-const isHead = (line: string, list: string): boolean => /^\s*\[\[\s*(\w+)\s*\]\]/.exec(line)?.[1] === list; // [[owners]]
-
-function flatten(table: Readonly<Record<string, unknown>>, prefix = ''): [string, unknown][] {
-  return Object.entries(table).flatMap(([name, value]): [string, unknown][] => {
-    const isTable = typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
-    return isTable ? flatten(value as Record<string, unknown>, `${prefix}${name}.`) : [[`${prefix}${name}`, value]];
-  });
-}
-
-function unknownKey(key: string): string {
-  const keys = OPTIONS.map((option) => option.key);
-  const last = key.slice(key.lastIndexOf('.') + 1);
-  // `repair` at the top, or under a wrong section, is most likely the option of that name.
-  const sameName = keys.find((each) => each.endsWith(`.${last}`) || each === last);
-  const hint = sameName === undefined ? didYouMean(key, keys) : ` (did you mean "${sameName}"?)`;
-  return `unknown key "${key}"${hint}; \`mendwall config show\` lists all`;
-}
-
-function badValue(option: Option, value: unknown): string {
-  const found = JSON.stringify(value) ?? String(value);
-  const word = typeof value === 'string' && option.type.kind === 'one of' ? didYouMean(value, option.type.words) : '';
-  return `key "${option.key}": expected ${expected(option)}, found ${found}${word}`;
-}
-
-/** Where a key is set; smol-toml does not say. `[libvirt]` then `repair = ...`, or `libvirt.repair = ...`. */
-export function placeOf(text: string, key: string): { readonly line: number; readonly column: number } {
-  let section = '';
-  for (const [index, source] of text.split('\n').entries()) {
-    section = /^\s*\[\s*([\w.-]+)\s*\]/.exec(source)?.[1] ?? section; // [libvirt]
-    const [, indent = '', name] = /^(\s*)([\w."'-]+(?:\s*\.\s*[\w"'-]+)*)\s*=/.exec(source) ?? []; // repair = true
-    if (name === undefined) continue;
-    const full = `${section === '' ? '' : `${section}.`}${name.replace(/[\s"']/g, '')}`;
-    if (full === key || key.startsWith(`${full}.`)) return { line: index + 1, column: indent.length + 1 };
-  }
-  return { line: 1, column: 1 };
 }
 
 function configOf(settings: ReadonlyMap<string, Setting>): Omit<Config, 'owners' | 'netns' | 'order' | 'vars'> {

@@ -27,7 +27,7 @@ interface Scope {
   readonly names: Map<string, Known>;
   /** What a message offers. */
   readonly variables: readonly string[];
-  readonly library: Library;
+  readonly known: Library;
   readonly problems: TemplateProblem[];
 }
 
@@ -42,7 +42,7 @@ export function checkTemplate(
   const names = new Map<string, Known>(Object.entries(variables).map(([name, value]) => [name, [value]]));
   for (const name of [...Object.keys(library.globals), ...GIVEN]) if (!names.has(name)) names.set(name, undefined);
   for (const name of assigned(tree)) names.set(name, undefined);
-  const scope: Scope = { names, variables: Object.keys(variables), library, problems: [] };
+  const scope: Scope = { names, variables: Object.keys(variables), known: library, problems: [] };
   visit(scope, tree);
   return scope.problems;
 }
@@ -143,15 +143,8 @@ function visitMacro(scope: Scope, node: Node): void {
 function visitFilter(scope: Scope, node: Node): void {
   const name = nodeOf(node['name']);
   const filter = String(name?.['value'] ?? '');
-  if (name !== undefined && scope.library.filters[filter] === undefined) {
-    report(
-      scope,
-      name,
-      'template-undefined',
-      `there is no filter ${filter}`,
-      filter,
-      Object.keys(scope.library.filters),
-    );
+  if (name !== undefined && scope.known.filters[filter] === undefined) {
+    report(scope, name, 'template-undefined', `there is no filter ${filter}`, filter, Object.keys(scope.known.filters));
   }
   const [input, ...others] = childrenOf(nodeOf(node['args']) ?? node);
   // `{{ port | default(22) }}` is how a name that may be missing is written.
@@ -163,8 +156,8 @@ function visitTest(scope: Scope, node: Node): void {
   const right = nodeOf(node['right']);
   const name = right?.typename === 'FunCall' ? nodeOf(right['name']) : right;
   const test = String(name?.['value'] ?? '');
-  if (name !== undefined && scope.library.tests[test] === undefined) {
-    report(scope, name, 'template-undefined', `there is no test ${test}`, test, Object.keys(scope.library.tests));
+  if (name !== undefined && scope.known.tests[test] === undefined) {
+    report(scope, name, 'template-undefined', `there is no test ${test}`, test, Object.keys(scope.known.tests));
   }
   if (!['defined', 'undefined'].includes(test)) visitChild(scope, node['left']);
   if (right?.typename === 'FunCall') visitChild(scope, right['args']);

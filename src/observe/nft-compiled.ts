@@ -3,7 +3,7 @@
 // Guarantees: nothing is committed (`-c`; no event, no new generation: measured with nft 1.0.6 and 1.1.3), so it needs no namespace
 // and works where the daemon may make none.
 // Does not: tell policies, named sets and their elements, chains without a rule (`--debug=netlink` leaves them out, or their table).
-// Cost, measured: 7 ms for a small file.
+// Cost, measured: 12 ms for a small file, the start of nft in it (the fastest of 30).
 
 import type { Host } from '../host/host.ts';
 

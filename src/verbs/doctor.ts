@@ -187,19 +187,14 @@ const ENTRIES = 10_000;
 async function ownState({ context }: World, ask: DoctorAsk, told: Told): Promise<Read<OwnState>> {
   if (ask.stateUnread !== undefined) return { kind: 'unread', why: ask.stateUnread };
   if (told.kind === 'unread') return told;
-  const { snapshot, damagedSnapshots, pausedUntil } = told.value;
+  const { snapshot, damagedSnapshots, pausedUntil, trial } = told.value;
   return reading(async () => ({
     snapshot,
     damaged: damagedSnapshots,
     pausedUntil,
-    trial: trialOf(told.value),
+    trial,
     pendingSince: pendingSince(await context.journal.last(ENTRIES)),
   }));
-}
-
-/** Where this mendwall knows trials. */
-function trialOf(told: object): OwnState['trial'] {
-  return 'trial' in told ? (told.trial as OwnState['trial']) : undefined;
 }
 
 /** The first of the newest passes that all saw something pending. */
