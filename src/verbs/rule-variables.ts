@@ -2,7 +2,7 @@
 // Guarantee: nothing here but data; what a guest or a name could smuggle in is left out, and said (rules/facts.ts).
 
 import type { RuleVars } from '../config/vars.ts';
-import type { Host } from '../host/host.ts';
+import { type Host, HostError } from '../host/host.ts';
 import type { TemplateVariables } from '../host/template.ts';
 import type { Network } from '../ruleset/network.ts';
 import { type GuestFact, guestFacts, type NetworkFact, networkFacts, readAddresses } from '../rules/facts.ts';
@@ -63,8 +63,8 @@ async function readFacts(files: Host['files'], networks: readonly Network[]): Pr
     if (network.bridge === '') continue;
     const path = `${LEASES_FOLDER}/${network.bridge}.status`;
     const [status, macs] = await Promise.all([
-      readJson(files, path),
-      readJson(files, `${LEASES_FOLDER}/${network.bridge}.macs`),
+      readJson(files, path, warnings),
+      readJson(files, `${LEASES_FOLDER}/${network.bridge}.macs`, warnings),
     ]);
     const found = guestFacts(network, status, macs);
     guests.push(...found.facts);
@@ -75,12 +75,16 @@ async function readFacts(files: Host['files'], networks: readonly Network[]): Pr
   return { networks: facts, guests, warnings };
 }
 
-/** Undefined for a file that is missing, empty (dnsmasq makes it so), or half written. */
-async function readJson(files: Host['files'], path: string): Promise<unknown> {
-  const text = (await files.read(path).catch(() => undefined)) ?? '';
+/** Undefined for a file that is missing, empty (dnsmasq makes it so), or half written; one that cannot be read is said. */
+async function readJson(files: Host['files'], path: string, warnings: Finding[]): Promise<unknown> {
   try {
+    const text = (await files.read(path)) ?? '';
     return text.trim() === '' ? undefined : (JSON.parse(text) as unknown);
-  } catch {
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    if (!(error instanceof HostError)) throw error;
+    const whole = { file: path, line: 0, column: 0 };
+    warnings.push(finding('left-out-fact', whole, `${error.message}; templates do not see its guests`));
     return undefined;
   }
 }
